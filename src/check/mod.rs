@@ -1,0 +1,81 @@
+//! The checks: a history in, a verdict out. Pure and synchronous; each in a file of its own.
+//!
+//! A check is **sound**: it reports only what no correct implementation of the declared contract could have produced
+//! under the faults that were really injected. And it has **teeth**: where nothing could have been found it says
+//! `unknown`, not `valid`.
+
+use serde_json::{Map, Value as Json};
+
+use crate::history::History;
+
+/// What a check, or a whole run, concluded. Ordered by how bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing wrong, and something could have been found.
+    Valid,
+    /// It cannot be said; the reason is given.
+    Unknown,
+    /// A violation is proved.
+    Invalid,
+}
+
+/// One violation, with the operations that prove it: take any one of them away and it is no longer proof.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Violation {
+    /// A stable name: `diverged`, `lost-update`, `wrong-tie-winner` …
+    pub kind: &'static str,
+    /// The key it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The nodes it is about.
+    pub nodes: Vec<String>,
+    /// What was promised and what happened instead, in one or two sentences with values, versions and times.
+    pub story: String,
+    /// The likely cause, in a student's words.
+    pub cause: String,
+    /// [`Op::index`](crate::history::Op::index) of the operations that prove it, in time order.
+    pub ops: Vec<u64>,
+    /// The faults in force meanwhile: `kill B 3.0–7.0 s`.
+    pub faults: Vec<String>,
+}
+
+/// What one check found.
+#[derive(Clone, Debug)]
+pub struct CheckResult {
+    /// The conclusion.
+    pub verdict: Verdict,
+    /// Why, when it is unknown.
+    pub reason: Option<String>,
+    /// What there was to bite on: `{"keys": 8, "replicas": 3}`.
+    pub evidence: Map<String, Json>,
+    /// The violations: one a kind and key at most, at most [`MAX_VIOLATIONS`], worst first.
+    pub violations: Vec<Violation>,
+    /// How many there were in all.
+    pub violations_total: u64,
+    /// How many losses the declared durability excused.
+    pub excused: u64,
+    /// Figures to show whatever the verdict: quantiles, rates.
+    pub stats: Map<String, Json>,
+}
+
+/// How many violations a check lists.
+pub const MAX_VIOLATIONS: usize = 50;
+
+/// One check. Stateless; registered in [`CHECKS`].
+pub trait Check: Sync {
+    /// Its name in `[checks]`.
+    fn name(&self) -> &'static str;
+    /// What it promises to find, in one sentence.
+    fn about(&self) -> &'static str;
+    /// Judges a history.
+    fn check(&self, history: &History) -> CheckResult;
+}
+
+/// Every check there is. Adding one is a file and a line here.
+pub static CHECKS: &[&dyn Check] = &[];
+
+/// The check called `name`.
+pub fn find(name: &str) -> Option<&'static dyn Check> {
+    CHECKS.iter().copied().find(|check| check.name() == name)
+}

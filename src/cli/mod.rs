@@ -1,0 +1,32 @@
+//! The command line: one file a subcommand.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// All required checks valid.
+pub const EXIT_VALID: u8 = 0;
+/// A violation.
+pub const EXIT_INVALID: u8 = 1;
+/// Bad usage or workload file.
+pub const EXIT_USAGE: u8 = 2;
+/// Inconclusive: a required check is unknown.
+pub const EXIT_UNKNOWN: u8 = 3;
+/// The system under test or the harness could not be run.
+pub const EXIT_BROKEN: u8 = 4;
+
+/// Finds out whether a distributed system keeps its promises when machines die, freeze and lose each other.
+#[derive(Parser, Debug)]
+#[command(name = "harness", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {}
+
+/// Carries out the command line; the exit code is the process's.
+pub fn main(cli: Cli) -> ExitCode {
+    match cli.command {}
+}

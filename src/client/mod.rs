@@ -1,0 +1,1 @@
+//! How clients talk to nodes: protocol files and the transports they name.

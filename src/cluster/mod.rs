@@ -1,0 +1,1 @@
+//! Node processes: spawn, ready, signal, restart, clean up.

@@ -1,0 +1,249 @@
+//! What a checker sees: paired operations, node lives, fault windows, phases. Plain data.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::{Value, Version};
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It happened.
+    Ok,
+    /// It certainly did not happen.
+    Fail,
+    /// Unknown: it may take effect now, later or never. Also every operation without a completion.
+    Info,
+}
+
+/// One operation: an invocation and, where there was one, its completion.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Index of the `invoke` event; names the operation everywhere.
+    pub index: u64,
+    /// Index of the completing event.
+    pub end_index: Option<u64>,
+    /// The client process (a session: it is retired after an unknown outcome).
+    pub process: u64,
+    /// What was asked: `read`, `write`, `snapshot` …
+    pub f: Arc<str>,
+    /// The key, where the operation has one.
+    pub key: Option<Arc<str>>,
+    /// What was written, or what was read ([`Value::Nil`]: no such key). A snapshot's is in [`Op::snapshot`].
+    pub value: Value,
+    /// The node that was asked.
+    pub node: Option<Arc<str>>,
+    /// The version the answer named.
+    pub version: Option<Version>,
+    /// Nanoseconds since the run began.
+    pub invoked_ns: u64,
+    /// Nanoseconds since the run began; `None` when it never completed.
+    pub returned_ns: Option<u64>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The error, for people.
+    pub error: Option<Arc<str>>,
+    /// For an `ok` snapshot: each key the node holds.
+    pub snapshot: Option<Arc<BTreeMap<Arc<str>, Held>>>,
+}
+
+impl Op {
+    /// Whether it certainly happened.
+    pub fn is_ok(&self) -> bool {
+        self.outcome == Outcome::Ok
+    }
+
+    /// The return time of an `ok` operation, else `u64::MAX`: it may take effect at any later time.
+    pub fn end_ns(&self) -> u64 {
+        match (self.outcome, self.returned_ns) {
+            (Outcome::Ok, Some(returned_ns)) => returned_ns,
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// What a node holds under one key, by its own snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The value.
+    pub value: Value,
+    /// The version, where the node exposes one.
+    pub version: Option<Version>,
+}
+
+/// One life of a node's process. A node that was killed and restarted has two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The process id.
+    pub pid: u64,
+    /// When the process was started (ns since the run began).
+    pub started_ns: u64,
+    /// When it first answered.
+    pub ready_ns: Option<u64>,
+    /// When it was found to have ended. The process may have died a little earlier, never later.
+    pub ended_ns: Option<u64>,
+    /// Whether the harness ended it.
+    pub expected: bool,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The exit code, when it ended by itself.
+    pub code: Option<i32>,
+    /// Its last log lines, when the end was not expected.
+    pub log: Vec<String>,
+}
+
+/// One fault, from begin to end.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// Its number within the run.
+    pub id: u64,
+    /// `kill`, `pause`, `partition` …
+    pub f: Arc<str>,
+    /// The nodes it was aimed at.
+    pub target: Vec<Arc<str>>,
+    /// For people: "kill B", "partition A | B C".
+    pub label: String,
+    /// When it began (ns since the run began).
+    pub began_ns: u64,
+    /// When it was lifted; `None` if the run ended first.
+    pub ended_ns: Option<u64>,
+    /// Whether evidence shows that it took effect.
+    pub took_effect: bool,
+    /// What was really done and seen: pids, signals, links, bytes held.
+    pub evidence: Json,
+}
+
+impl Fault {
+    /// Whether it was in force at some moment of `[from_ns, to_ns]`.
+    pub fn overlaps(&self, from_ns: u64, to_ns: u64) -> bool {
+        self.began_ns <= to_ns && self.ended_ns.is_none_or(|ended_ns| from_ns <= ended_ns)
+    }
+
+    /// For a violation's row: `kill B 3.0–7.0 s`.
+    pub fn describe(&self) -> String {
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        match self.ended_ns {
+            Some(ended_ns) => {
+                format!("{} {:.1}–{:.1} s", self.label, seconds(self.began_ns), seconds(ended_ns))
+            }
+            None => format!("{} from {:.1} s", self.label, seconds(self.began_ns)),
+        }
+    }
+}
+
+/// Part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Nodes are being started.
+    Setup,
+    /// Load and faults.
+    Main,
+    /// All faults are being lifted.
+    Heal,
+    /// Waiting for the replicas to agree.
+    Settle,
+    /// Over.
+    Done,
+}
+
+/// What a crash must not take (design §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Acknowledged means it survives SIGKILL of any node.
+    #[default]
+    Disk,
+    /// Survives while one node that had it stays up.
+    Replicated,
+    /// What only the killed nodes had may vanish.
+    Memory,
+}
+
+/// Whether a client stays on its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sessions {
+    /// It does.
+    #[default]
+    Sticky,
+    /// It moves from node to node.
+    Roaming,
+}
+
+/// Who wins when two versions have the same timestamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tie {
+    /// The origin that sorts last.
+    #[default]
+    Higher,
+    /// The origin that sorts first.
+    Lower,
+}
+
+/// What the system under test declared, as far as the checkers need it. Recorded as the first event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Contract {
+    /// All nodes, in the workload's order.
+    pub nodes: Vec<String>,
+    /// What a crash must not take.
+    pub durability: Durability,
+    /// Whether clients stay on their nodes.
+    pub sessions: Sessions,
+    /// Who wins a tie.
+    pub tie: Tie,
+    /// How long after the heal the replicas may take to agree, ms.
+    pub settle_within_ms: u64,
+}
+
+/// A whole history, ready to check.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// What was declared.
+    pub contract: Contract,
+    /// All operations, by `index`.
+    pub ops: Vec<Op>,
+    /// Each node's lives, in order.
+    pub lives: BTreeMap<Arc<str>, Vec<Life>>,
+    /// All faults, by when they began.
+    pub faults: Vec<Fault>,
+    /// When each phase began (ns), in order.
+    pub phases: Vec<(Phase, u64)>,
+    /// Settle: ms after the heal until all replicas agreed; `None` if they never did.
+    pub converged_ms: Option<u64>,
+    /// Traffic that went past a link: (from, to, sightings).
+    pub bypasses: Vec<(Arc<str>, Arc<str>, u64)>,
+    /// Whether the last line was torn (the harness was killed while writing it).
+    pub torn: bool,
+}
+
+impl History {
+    /// When `phase` began, ns.
+    pub fn phase_began_ns(&self, phase: Phase) -> Option<u64> {
+        self.phases.iter().find(|(which, _)| *which == phase).map(|(_, began_ns)| *began_ns)
+    }
+
+    /// The last snapshot each node answered in the settle phase. A node that never answered is absent.
+    pub fn final_snapshots(&self) -> BTreeMap<Arc<str>, &Op> {
+        let Some(settle_ns) = self.phase_began_ns(Phase::Settle) else { return BTreeMap::new() };
+        let answered = self.ops.iter().filter(|op| op.snapshot.is_some() && op.invoked_ns >= settle_ns);
+        answered.filter_map(|op| Some((op.node.clone()?, op))).collect()
+    }
+
+    /// Whether `node` may have lost its memory between two moments: a process of it ended after `from_ns`
+    /// (or had already ended unseen) and another was started before `to_ns`.
+    pub fn restarted_between(&self, node: &str, from_ns: u64, to_ns: u64) -> bool {
+        let Some(lives) = self.lives.get(node) else { return false };
+        lives.iter().skip(1).any(|life| life.started_ns >= from_ns && life.started_ns <= to_ns)
+    }
+
+    /// The faults in force at some moment of `[from_ns, to_ns]`, described for a violation's row.
+    pub fn faults_during(&self, from_ns: u64, to_ns: u64) -> Vec<String> {
+        self.faults.iter().filter(|fault| fault.overlaps(from_ns, to_ns)).map(Fault::describe).collect()
+    }
+}

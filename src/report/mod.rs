@@ -1,0 +1,1 @@
+//! What people and programs are shown of a run; depends on check and history alone.

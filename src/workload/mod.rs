@@ -1,0 +1,110 @@
+//! The workload file: what it says, as validated, immutable plain data.
+//!
+//! [`Workload`] holds no handles; a dry run can print it with its schedule expanded.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fault::ScheduledFault;
+use crate::history::{Durability, Sessions};
+
+/// A validated workload.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// `name`: names the results folder. Letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// `about`: a sentence for people.
+    pub about: String,
+    /// The seed in force: from `--seed`, the file, or drawn.
+    pub seed: u64,
+    /// Where the file is; results quote it in the rerun command.
+    pub file: PathBuf,
+    /// `[vars]` in force, rendered.
+    pub vars: BTreeMap<String, String>,
+    /// `[cluster]`
+    pub cluster: ClusterSpec,
+    /// `[client]`
+    pub client: ClientSpec,
+    /// `[load]`
+    pub load: LoadSpec,
+    /// `[[fault]]`, `every` and `[chaos]` expanded with the seed; by when they begin.
+    pub faults: Vec<ScheduledFault>,
+    /// `[settle] within`
+    pub settle_within: Duration,
+    /// `[checks]`, in the file's order.
+    pub checks: Vec<(String, CheckMode)>,
+    /// The whole file with overrides applied and defaults filled in, as TOML: `workload.toml` of the results.
+    pub resolved: String,
+}
+
+/// `[cluster]`
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// `nodes`: ids, at least one, unique.
+    pub nodes: Vec<String>,
+    /// `command`: a template, rendered for each node once ports are known, then split as a shell splits words
+    /// (no shell runs). Checked at validation by rendering it with example ports.
+    pub command: String,
+    /// `env`: templates.
+    pub env: BTreeMap<String, String>,
+    /// `port`: the first node's port, the others follow; absent: a free block is chosen.
+    pub port: Option<u16>,
+    /// `dir`: where the nodes' own directories are made; absent: `nodes/` of the run's results folder.
+    pub dir: Option<PathBuf>,
+    /// `cwd`: where commands start; absent: each in its own directory.
+    pub cwd: Option<PathBuf>,
+    /// `durability`
+    pub durability: Durability,
+    /// `ready-within`: how long a node may take to become ready.
+    pub ready_within: Duration,
+    /// `limits.log`: bytes of log kept a node; what is beyond is counted and dropped.
+    pub log_limit: u64,
+}
+
+/// `[client]`
+#[derive(Clone, Debug)]
+pub struct ClientSpec {
+    /// `protocol`: a built-in name, or a path (relative to the workload file).
+    pub protocol: String,
+    /// `timeout` of one operation.
+    pub timeout: Duration,
+    /// `max-in-flight`: operations in flight at one node at a time; `None`: no limit.
+    pub max_in_flight: Option<u32>,
+}
+
+/// `[load]`
+#[derive(Clone, Debug)]
+pub struct LoadSpec {
+    /// `kind`: `register`.
+    pub kind: String,
+    /// `clients`: at least 1.
+    pub clients: u32,
+    /// `rate`: operations a second over all clients; 0 = as fast as they answer.
+    pub rate: f64,
+    /// `duration`
+    pub duration: Duration,
+    /// `keys`: keys in use at a time.
+    pub keys: u32,
+    /// `rotate`: each key is replaced by a fresh one so long after its first use, so that there are keys whose last
+    /// write fell into every moment of the run; `None` ("never"): the same keys all along.
+    pub rotate: Option<Duration>,
+    /// `burst`: so many operations start at the same moment (on the same key); 1 = evenly spread.
+    pub burst: u32,
+    /// `mix`: operation name to weight, in the file's order.
+    pub mix: Vec<(String, u32)>,
+    /// `sessions`
+    pub sessions: Sessions,
+}
+
+/// What a check's verdict means for the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckMode {
+    /// The run fails unless it is valid.
+    Required,
+    /// Shown, never fails the run.
+    Reported,
+    /// The run fails unless it is invalid.
+    ExpectedToFail,
+}

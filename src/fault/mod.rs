@@ -4,6 +4,9 @@
 //! boundary of a window the state each node and link should be in is computed anew from all demands in force, and the
 //! difference is carried out. Overlapping faults therefore compose, and lifting one is recomputation, never undo.
 
+pub mod fold;
+pub mod nemesis;
+
 use std::time::Duration;
 
 /// One fault of the expanded schedule. All times are since the main phase began.

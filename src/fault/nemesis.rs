@@ -1,0 +1,691 @@
+//! Carrying out the schedule: one thread that sleeps until the next edge, folds what is in force, and does what differs.
+//!
+//! It owns the truth about which node should be up. Everything it touches is behind [`World`], so that the logic is
+//! tested without a process. A signal leaves within 2 ms of its time (see `benches/faults.rs`): nothing here waits for
+//! an effect; effects are looked at again later ([`Task::LookAgain`]) and end up in the fault's evidence.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::fold::{Desired, fold};
+use super::{Demand, HowDown, ScheduledFault, Toll};
+
+/// How long a node may take to end after SIGTERM before it gets SIGKILL.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What the nemesis can do to the system, and see of it.
+pub trait World {
+    /// Sends the signal that ends `node`'s whole process group; its pid, or `None` when there was none to signal.
+    fn end(&mut self, node: &str, how: HowDown) -> Option<u32>;
+    /// Starts `node`'s process again; the pid.
+    ///
+    /// # Errors
+    /// A sentence when it could not be started.
+    fn start(&mut self, node: &str) -> Result<u32, String>;
+    /// SIGSTOP (`true`) or SIGCONT (`false`) to the whole group; whether it was sent.
+    fn pause(&mut self, node: &str, stop: bool) -> bool;
+    /// Whether every process of `node` is stopped, as the kernel says.
+    fn is_stopped(&self, node: &str) -> bool;
+    /// Makes the directed link do exactly this from now on; empty: nothing.
+    fn link(&mut self, from: &str, to: &str, tolls: &[Toll]);
+    /// What the link has done so far.
+    fn link_totals(&self, from: &str, to: &str) -> LinkTotals;
+    /// Records a fault's edge.
+    fn record(&mut self, f: &str, value: Json);
+    /// Records that a node's process ended, and tells whoever shows it.
+    fn exited(&mut self, node: &str, exit: &Exit, expected: bool);
+    /// The faults in force have changed: their labels.
+    fn in_force(&mut self, labels: &[&str]);
+}
+
+/// Running totals of a directed link, as evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkTotals {
+    /// Bytes delivered.
+    pub delivered_bytes: u64,
+    /// Bytes that were held by a cut.
+    pub held_bytes: u64,
+    /// Connections that were held or begun during a cut.
+    pub held_connections: u64,
+    /// Bytes that were made to wait by a delay or a throttle.
+    pub delayed_bytes: u64,
+    /// Connections that were reset.
+    pub reset_connections: u64,
+    /// Sightings of traffic from one node to the other that did not go through the link.
+    pub bypasses: u64,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// Which process.
+    pub pid: u32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The exit code, when it ended by itself.
+    pub code: Option<i32>,
+    /// Its last log lines.
+    pub log: Vec<String>,
+}
+
+/// What the nemesis is told.
+#[derive(Debug)]
+pub enum Message {
+    /// A node's process ended.
+    Exited(String, Exit),
+    /// Lift everything, start what is down, and answer with the pids of nodes that were started.
+    Heal(Sender<()>),
+    /// End the thread.
+    Leave,
+}
+
+/// What a fault that did not take effect says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ineffective {
+    /// The fault's label.
+    pub label: String,
+    /// Why it is thought to have had no effect.
+    pub why: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Task {
+    Begin(usize),
+    End(usize),
+    /// The duty cycle of a `slow` fault turns.
+    Turn(usize),
+    /// SIGTERM was not enough.
+    Escalate(usize, u32),
+    /// See whether a pause has taken effect.
+    LookAgain(usize, u32),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    name: String,
+    alive: bool,
+    paused: bool,
+    /// It was signalled to end and has not ended yet.
+    ending: Option<HowDown>,
+    /// It ended by itself; only the heal starts it again.
+    crashed: bool,
+    pid: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct InForce {
+    asleep: bool,
+    turns: u64,
+    signalled: BTreeMap<String, u32>,
+    ended: BTreeMap<String, Json>,
+    stopped: BTreeSet<String>,
+    links_before: BTreeMap<(String, String), LinkTotals>,
+}
+
+/// The nemesis of one run.
+pub struct Nemesis<W> {
+    world: W,
+    schedule: Vec<ScheduledFault>,
+    tasks: BinaryHeap<Reverse<(Duration, Task)>>,
+    nodes: Vec<Node>,
+    in_force: BTreeMap<usize, InForce>,
+    links_set: BTreeMap<(String, String), Vec<Toll>>,
+    ineffective: Vec<Ineffective>,
+    healed: bool,
+}
+
+impl<W: World> Nemesis<W> {
+    /// A nemesis over `nodes` (id and pid), all of them up. Times of the schedule count from [`Nemesis::run`]'s `epoch`.
+    pub fn new(world: W, schedule: Vec<ScheduledFault>, nodes: &[(String, u32)]) -> Self {
+        let mut tasks = BinaryHeap::new();
+        for (at, fault) in schedule.iter().enumerate() {
+            tasks.push(Reverse((fault.at, Task::Begin(at))));
+            if let Some(until) = fault.until {
+                tasks.push(Reverse((until.max(fault.at), Task::End(at))));
+            }
+        }
+        let up = |(name, pid): &(String, u32)| Node {
+            name: name.clone(),
+            alive: true,
+            pid: *pid,
+            ..Node::default()
+        };
+        Self {
+            world,
+            schedule,
+            tasks,
+            nodes: nodes.iter().map(up).collect(),
+            in_force: BTreeMap::new(),
+            links_set: BTreeMap::new(),
+            ineffective: Vec::new(),
+            healed: false,
+        }
+    }
+
+    /// Carries out the schedule until told to leave; the faults that had no effect, and the world back.
+    pub fn run(mut self, epoch: Instant, inbox: &Receiver<Message>) -> (Vec<Ineffective>, W) {
+        loop {
+            let now = epoch.elapsed();
+            while let Some(Reverse((due, task))) = self.tasks.peek().copied() {
+                if due > now {
+                    break;
+                }
+                self.tasks.pop();
+                self.carry_out(task, due);
+            }
+            let message = match self.tasks.peek() {
+                Some(Reverse((due, _))) => match inbox.recv_timeout(due.saturating_sub(epoch.elapsed())) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    received => received.ok(),
+                },
+                None => inbox.recv().ok(),
+            };
+            match message {
+                Some(Message::Exited(node, exit)) => self.exited(&node, exit, epoch.elapsed()),
+                Some(Message::Heal(done)) => {
+                    self.heal(epoch.elapsed());
+                    // The run may have given up waiting; then nobody needs to know.
+                    let _ = done.send(());
+                }
+                Some(Message::Leave) | None => return (self.ineffective, self.world),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, task: Task, now: Duration) {
+        match task {
+            Task::Begin(fault) => self.begin(fault, now),
+            Task::End(fault) => self.end(fault, now),
+            Task::Turn(fault) => self.turn(fault, now),
+            Task::Escalate(node, pid) => self.escalate(node, pid),
+            Task::LookAgain(node, tries) => self.look_again(node, tries, now),
+        }
+    }
+
+    fn begin(&mut self, fault: usize, now: Duration) {
+        let mut state = InForce::default();
+        for (from, to) in links_of(&self.schedule[fault]) {
+            state.links_before.insert((from.clone(), to.clone()), self.world.link_totals(&from, &to));
+        }
+        self.in_force.insert(fault, state);
+        self.settle_into(now);
+        for demand in &self.schedule[fault].demands {
+            if let Demand::Slow { .. } = demand {
+                self.tasks.push(Reverse((now, Task::Turn(fault))));
+            }
+        }
+        let evidence = self.begin_evidence(fault);
+        self.record(fault, "begin", None, evidence);
+        self.show();
+    }
+
+    fn end(&mut self, fault: usize, now: Duration) {
+        let Some(state) = self.in_force.get(&fault) else { return };
+        let waiting = |demand: &Demand| match demand {
+            Demand::Down { node, .. } => {
+                !state.ended.contains_key(node) && self.node(node).is_some_and(|node| node.ending.is_some())
+            }
+            _ => false,
+        };
+        // A restart has no length of its own: it is over when the process has ended.
+        if !self.healed && self.schedule[fault].demands.iter().any(waiting) {
+            self.tasks.push(Reverse((now + Duration::from_millis(2), Task::End(fault))));
+            return;
+        }
+        let (evidence, failing) = self.end_evidence(fault);
+        self.in_force.remove(&fault);
+        self.settle_into(now);
+        self.record(fault, "end", Some(failing.is_none()), evidence);
+        if let Some(why) = failing {
+            self.ineffective.push(Ineffective { label: self.schedule[fault].label.clone(), why });
+        }
+        self.show();
+    }
+
+    fn turn(&mut self, fault: usize, now: Duration) {
+        let Some(state) = self.in_force.get_mut(&fault) else { return };
+        let cycle = self.schedule[fault].demands.iter().find_map(|demand| match demand {
+            Demand::Slow { running, period, .. } => Some((*running, *period)),
+            _ => None,
+        });
+        let Some((running, period)) = cycle else { return };
+        state.asleep = !state.asleep;
+        state.turns += 1;
+        let share = if state.asleep { 1.0 - running } else { running };
+        // A cycle shorter than the timer can keep would only burn the CPU it is meant to take away.
+        let next = now + period.mul_f64(share.clamp(0.0, 1.0)).max(Duration::from_millis(1));
+        self.tasks.push(Reverse((next, Task::Turn(fault))));
+        self.settle_into(now);
+    }
+
+    fn escalate(&mut self, node: usize, pid: u32) {
+        let Node { name, ending, pid: current, .. } = &self.nodes[node];
+        if *current == pid && *ending == Some(HowDown::Stop) {
+            self.world.end(&name.clone(), HowDown::Kill);
+            self.nodes[node].ending = Some(HowDown::Kill);
+        }
+    }
+
+    fn look_again(&mut self, node: usize, tries: u32, now: Duration) {
+        let Node { name, paused, alive, .. } = &self.nodes[node];
+        if !*paused || !*alive {
+            return;
+        }
+        if self.world.is_stopped(name) {
+            let name = name.clone();
+            self.note_stopped(&name);
+        } else if tries < 12 {
+            self.tasks
+                .push(Reverse((now + Duration::from_millis(1 << tries), Task::LookAgain(node, tries + 1))));
+        }
+    }
+
+    fn note_stopped(&mut self, name: &str) {
+        for (fault, state) in &mut self.in_force {
+            if self.schedule[*fault].demands.iter().any(|demand| pauses(demand, name)) {
+                state.stopped.insert(name.to_owned());
+            }
+        }
+    }
+
+    fn exited(&mut self, name: &str, exit: Exit, now: Duration) {
+        let Some(at) = self.nodes.iter().position(|node| node.name == name) else { return };
+        if self.nodes[at].pid != exit.pid {
+            return;
+        }
+        let expected = self.nodes[at].ending.is_some();
+        self.world.exited(name, &exit, expected);
+        let node = &mut self.nodes[at];
+        (node.alive, node.paused, node.ending, node.crashed) = (false, false, None, !expected);
+        let how = json!({"pid": exit.pid, "signal": exit.signal, "code": exit.code});
+        for (fault, state) in &mut self.in_force {
+            if self.schedule[*fault].demands.iter().any(|demand| ends(demand, name)) {
+                state.ended.insert(name.to_owned(), how.clone());
+            }
+        }
+        self.settle_into(now);
+    }
+
+    fn heal(&mut self, now: Duration) {
+        self.healed = true;
+        self.tasks.retain(|Reverse((_, task))| matches!(task, Task::Escalate(..)));
+        for fault in self.in_force.keys().copied().collect::<Vec<_>>() {
+            self.end(fault, now);
+        }
+        for node in &mut self.nodes {
+            node.crashed = false;
+        }
+        self.settle_into(now);
+    }
+
+    /// Makes the world what the fold over the faults in force says.
+    fn settle_into(&mut self, now: Duration) {
+        let desired = {
+            let demands = self.in_force.iter().flat_map(|(fault, state)| {
+                self.schedule[*fault].demands.iter().map(move |demand| (demand, state.asleep))
+            });
+            fold(demands)
+        };
+        self.settle_links(&desired);
+        for at in 0..self.nodes.len() {
+            self.settle_node(at, &desired, now);
+        }
+    }
+
+    fn settle_links(&mut self, desired: &Desired) {
+        for (link, _) in self.links_set.iter().filter(|(link, _)| !desired.links.contains_key(*link)) {
+            self.world.link(&link.0, &link.1, &[]);
+        }
+        for (link, tolls) in
+            desired.links.iter().filter(|(link, tolls)| self.links_set.get(*link) != Some(*tolls))
+        {
+            self.world.link(&link.0, &link.1, tolls);
+        }
+        self.links_set = desired.links.clone();
+    }
+
+    fn settle_node(&mut self, at: usize, desired: &Desired, now: Duration) {
+        let name = self.nodes[at].name.clone();
+        let desire = desired.nodes.get(&name).copied().unwrap_or_default();
+        match (desire.down, self.nodes[at].alive) {
+            (Some(how), true) => self.take_down(at, &name, how, now),
+            (None, false) if !self.nodes[at].crashed => self.bring_up(at, &name),
+            _ => {}
+        }
+        let node = &self.nodes[at];
+        if node.alive
+            && node.ending.is_none()
+            && node.paused != desire.paused
+            && self.world.pause(&name, desire.paused)
+        {
+            self.nodes[at].paused = desire.paused;
+            if desire.paused {
+                self.look_again(at, 0, now);
+            }
+        }
+    }
+
+    fn take_down(&mut self, at: usize, name: &str, how: HowDown, now: Duration) {
+        if matches!(self.nodes[at].ending, Some(earlier) if earlier == how || earlier == HowDown::Kill) {
+            return;
+        }
+        let Some(pid) = self.world.end(name, how) else { return };
+        self.nodes[at].ending = Some(how);
+        if how == HowDown::Stop {
+            self.tasks.push(Reverse((now + STOP_GRACE, Task::Escalate(at, pid))));
+        }
+        for (fault, state) in &mut self.in_force {
+            if self.schedule[*fault].demands.iter().any(|demand| ends(demand, name)) {
+                state.signalled.insert(name.to_owned(), pid);
+            }
+        }
+    }
+
+    fn bring_up(&mut self, at: usize, name: &str) {
+        match self.world.start(name) {
+            Ok(pid) => {
+                let node = &mut self.nodes[at];
+                (node.alive, node.pid, node.paused, node.ending) = (true, pid, false, None);
+            }
+            Err(why) => {
+                self.nodes[at].crashed = true;
+                self.ineffective.push(Ineffective { label: format!("start {name} again"), why });
+            }
+        }
+    }
+
+    fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    fn begin_evidence(&self, fault: usize) -> Json {
+        let state = &self.in_force[&fault];
+        let signalled: Map<_, _> =
+            state.signalled.iter().map(|(node, pid)| (node.clone(), json!(pid))).collect();
+        let links: Vec<_> = state.links_before.keys().map(|(from, to)| format!("{from}→{to}")).collect();
+        json!({"signalled": signalled, "links": links})
+    }
+
+    /// What proves that the fault was in force, and, where nothing does, why it is thought not to have been.
+    fn end_evidence(&self, fault: usize) -> (Json, Option<String>) {
+        let state = &self.in_force[&fault];
+        let mut links = Map::new();
+        let mut failing = None;
+        let mut crossing = 0;
+        for demand in &self.schedule[fault].demands {
+            let failed = match demand {
+                Demand::Down { node, .. } => {
+                    let going = |node: &Node| !node.alive || node.ending.is_some();
+                    let down = state.ended.contains_key(node) || self.node(node).is_some_and(going);
+                    (!down).then(|| format!("{node}'s process was signalled and did not end"))
+                }
+                Demand::Paused { node } | Demand::Slow { node, .. } => {
+                    let down = self.node(node).is_some_and(|node| !node.alive || node.ending.is_some());
+                    let stopped = state.stopped.contains(node) || down;
+                    (!stopped).then(|| format!("{node}'s processes were never seen stopped"))
+                }
+                Demand::Link { from, to, toll } => {
+                    let before =
+                        state.links_before.get(&(from.clone(), to.clone())).copied().unwrap_or_default();
+                    let during = since(before, self.world.link_totals(from, to));
+                    crossing += during.held_bytes
+                        + during.held_connections
+                        + during.delayed_bytes
+                        + during.reset_connections;
+                    links.insert(format!("{from}→{to}"), link_json(&during));
+                    link_failure(from, to, *toll, &during)
+                }
+            };
+            failing = failing.or(failed);
+        }
+        let mut evidence = Map::new();
+        let killed: Map<_, _> = state.ended.clone().into_iter().collect();
+        if !killed.is_empty() {
+            evidence.insert("exits".into(), Json::Object(killed));
+        }
+        if !state.stopped.is_empty() {
+            evidence.insert("stopped".into(), json!(state.stopped));
+        }
+        if state.turns > 0 {
+            evidence.insert("cycles".into(), json!(state.turns / 2));
+        }
+        if !links.is_empty() {
+            evidence.insert("links".into(), Json::Object(links));
+            evidence.insert("idle".into(), json!(crossing == 0));
+        }
+        if let Some(why) = &failing {
+            evidence.insert("why_not".into(), json!(why));
+        }
+        (Json::Object(evidence), failing)
+    }
+
+    fn record(&mut self, fault: usize, edge: &str, took_effect: Option<bool>, evidence: Json) {
+        let ScheduledFault { id, f, target, label, .. } = &self.schedule[fault];
+        let mut value = json!({"fault": id, "edge": edge, "target": target, "label": label});
+        if let Some(took_effect) = took_effect {
+            value["took_effect"] = json!(took_effect);
+        }
+        value["evidence"] = evidence;
+        self.world.record(f, value);
+    }
+
+    fn show(&mut self) {
+        let labels: Vec<_> = self.in_force.keys().map(|fault| self.schedule[*fault].label.as_str()).collect();
+        self.world.in_force(&labels);
+    }
+}
+
+fn links_of(fault: &ScheduledFault) -> Vec<(String, String)> {
+    let link = |demand: &Demand| match demand {
+        Demand::Link { from, to, .. } => Some((from.clone(), to.clone())),
+        _ => None,
+    };
+    fault.demands.iter().filter_map(link).collect()
+}
+
+fn ends(demand: &Demand, name: &str) -> bool {
+    matches!(demand, Demand::Down { node, .. } if node == name)
+}
+
+fn pauses(demand: &Demand, name: &str) -> bool {
+    matches!(demand, Demand::Paused { node } | Demand::Slow { node, .. } if node == name)
+}
+
+fn since(before: LinkTotals, now: LinkTotals) -> LinkTotals {
+    LinkTotals {
+        delivered_bytes: now.delivered_bytes.saturating_sub(before.delivered_bytes),
+        held_bytes: now.held_bytes.saturating_sub(before.held_bytes),
+        held_connections: now.held_connections.saturating_sub(before.held_connections),
+        delayed_bytes: now.delayed_bytes.saturating_sub(before.delayed_bytes),
+        reset_connections: now.reset_connections.saturating_sub(before.reset_connections),
+        bypasses: now.bypasses.saturating_sub(before.bypasses),
+    }
+}
+
+fn link_json(during: &LinkTotals) -> Json {
+    json!({
+        "delivered_bytes": during.delivered_bytes,
+        "held_bytes": during.held_bytes,
+        "held_connections": during.held_connections,
+        "delayed_bytes": during.delayed_bytes,
+        "reset_connections": during.reset_connections,
+        "bypasses": during.bypasses,
+    })
+}
+
+/// A link that carried nothing may still have been cut; one that delivered while it was cut, or was walked around, was not.
+fn link_failure(from: &str, to: &str, toll: Toll, during: &LinkTotals) -> Option<String> {
+    if during.bypasses > 0 {
+        return Some(format!("the fault on {from}→{to} did not hold: {from} talked to {to} past its link"));
+    }
+    // What was in the kernel's buffers when the cut fell still arrives.
+    const UNDER_WAY_BYTES: u64 = 4 << 20;
+    (toll == Toll::Cut && during.delivered_bytes > UNDER_WAY_BYTES)
+        .then(|| format!("{} bytes crossed {from}→{to} while it was cut", during.delivered_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A world in which every process obeys, and that writes down what it is told.
+    #[derive(Clone, Default)]
+    struct Fake {
+        said: Arc<Mutex<Vec<String>>>,
+        ends: Option<mpsc::Sender<Message>>,
+        next_pid: u32,
+        deaf: bool,
+    }
+
+    impl Fake {
+        fn say(&self, text: String) {
+            self.said.lock().unwrap().push(text);
+        }
+    }
+
+    impl World for Fake {
+        fn end(&mut self, node: &str, how: HowDown) -> Option<u32> {
+            self.say(format!("{how:?} {node}"));
+            let pid = if self.next_pid == 0 { 1 } else { self.next_pid };
+            let signal = Some(if how == HowDown::Kill { 9 } else { 15 });
+            if how == HowDown::Kill || !self.deaf {
+                let exit = Exit { pid, signal, ..Exit::default() };
+                self.ends.as_ref().unwrap().send(Message::Exited(node.into(), exit)).unwrap();
+            }
+            Some(pid)
+        }
+        fn start(&mut self, node: &str) -> Result<u32, String> {
+            self.say(format!("start {node}"));
+            self.next_pid = self.next_pid.max(1) + 1;
+            Ok(self.next_pid)
+        }
+        fn pause(&mut self, node: &str, stop: bool) -> bool {
+            self.say(format!("{} {node}", if stop { "pause" } else { "resume" }));
+            true
+        }
+        fn is_stopped(&self, _: &str) -> bool {
+            !self.deaf
+        }
+        fn link(&mut self, from: &str, to: &str, tolls: &[Toll]) {
+            self.say(format!("link {from}{to} {}", tolls.len()));
+        }
+        fn link_totals(&self, _: &str, _: &str) -> LinkTotals {
+            LinkTotals::default()
+        }
+        fn record(&mut self, f: &str, value: Json) {
+            self.say(format!("{f} {} {}", value["edge"].as_str().unwrap(), value["took_effect"]));
+        }
+        fn exited(&mut self, node: &str, exit: &Exit, expected: bool) {
+            self.say(format!("exited {node} {:?} {expected}", exit.signal));
+        }
+        fn in_force(&mut self, _: &[&str]) {}
+    }
+
+    fn fault(f: &'static str, at_ms: u64, until_ms: Option<u64>, demands: Vec<Demand>) -> ScheduledFault {
+        let until = until_ms.map(Duration::from_millis);
+        let at = Duration::from_millis(at_ms);
+        ScheduledFault { id: at_ms, f, target: vec![], label: f.into(), at, until, demands }
+    }
+
+    fn down(how: HowDown) -> Vec<Demand> {
+        vec![Demand::Down { node: "B".into(), how }]
+    }
+
+    fn pause() -> Vec<Demand> {
+        vec![Demand::Paused { node: "B".into() }]
+    }
+
+    /// Runs the schedule to its end, heals, and returns what the world was told.
+    fn play(schedule: Vec<ScheduledFault>, deaf: bool) -> (Vec<String>, Vec<Ineffective>) {
+        let (outbox, inbox) = mpsc::channel();
+        let world = Fake { ends: Some(outbox.clone()), deaf, ..Fake::default() };
+        let said = Arc::clone(&world.said);
+        let begins = schedule.len();
+        let ends = schedule.iter().filter(|fault| fault.until.is_some()).count();
+        let nemesis = Nemesis::new(world, schedule, &[("B".into(), 1)]);
+        let thread = std::thread::spawn(move || nemesis.run(Instant::now(), &inbox));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let count = |edge: &str| said.lock().unwrap().iter().filter(|line| line.contains(edge)).count();
+        while count(" begin ") < begins || count(" end ") < ends {
+            assert!(Instant::now() < deadline, "{:?}", said.lock().unwrap());
+            std::thread::yield_now();
+        }
+        let (done, healed) = mpsc::channel();
+        outbox.send(Message::Heal(done)).unwrap();
+        healed.recv().unwrap();
+        outbox.send(Message::Leave).unwrap();
+        let (ineffective, _) = thread.join().unwrap();
+        let said = said.lock().unwrap().clone();
+        (said, ineffective)
+    }
+
+    #[test]
+    fn a_kill_ends_and_starts_again() {
+        let (said, ineffective) = play(vec![fault("kill", 1, Some(30), down(HowDown::Kill))], false);
+        assert_eq!(said, ["Kill B", "kill begin null", "exited B Some(9) true", "start B", "kill end true"]);
+        assert!(ineffective.is_empty());
+    }
+
+    #[test]
+    fn overlapping_kills_start_once_when_the_last_is_lifted() {
+        let schedule = vec![
+            fault("kill", 1, Some(20), down(HowDown::Kill)),
+            fault("kill", 10, Some(40), down(HowDown::Kill)),
+        ];
+        let (said, ineffective) = play(schedule, false);
+        assert_eq!(said.iter().filter(|line| *line == "start B").count(), 1);
+        assert_eq!(said.last().unwrap(), "kill end true");
+        assert_eq!(said[said.len() - 2], "start B");
+        assert!(ineffective.is_empty());
+    }
+
+    #[test]
+    fn a_restart_without_length_waits_for_the_end() {
+        let (said, ineffective) = play(vec![fault("restart", 1, Some(1), down(HowDown::Stop))], false);
+        assert_eq!(
+            said,
+            ["Stop B", "restart begin null", "exited B Some(15) true", "start B", "restart end true"]
+        );
+        assert!(ineffective.is_empty());
+    }
+
+    #[test]
+    fn a_node_started_under_a_pause_is_paused_again() {
+        let schedule =
+            vec![fault("pause", 1, Some(60), pause()), fault("kill", 10, Some(30), down(HowDown::Kill))];
+        let (said, _) = play(schedule, false);
+        let told: Vec<_> =
+            said.iter().filter(|line| !line.contains("begin") && !line.contains("end ")).collect();
+        assert_eq!(told, ["pause B", "Kill B", "exited B Some(9) true", "start B", "pause B", "resume B"]);
+    }
+
+    #[test]
+    fn a_pause_that_does_not_take_is_the_harness_s_own_failure() {
+        let (_, ineffective) = play(vec![fault("pause", 1, Some(30), pause())], true);
+        assert_eq!(ineffective.len(), 1);
+        assert!(ineffective[0].why.contains("never seen stopped"), "{ineffective:?}");
+    }
+
+    #[test]
+    fn faults_without_end_are_lifted_by_the_heal() {
+        let (said, _) = play(vec![fault("kill", 1, None, down(HowDown::Kill))], false);
+        assert_eq!(said[said.len() - 2..], ["start B", "kill end true"]);
+    }
+
+    #[test]
+    fn links_are_told_only_what_changes() {
+        let cut = || vec![Demand::Link { from: "A".into(), to: "B".into(), toll: Toll::Cut }];
+        let schedule =
+            vec![fault("partition", 1, Some(40), cut()), fault("kill", 10, Some(20), down(HowDown::Kill))];
+        let (said, _) = play(schedule, false);
+        let told: Vec<_> = said.iter().filter(|line| line.starts_with("link")).collect();
+        assert_eq!(told, ["link AB 1", "link AB 0"]);
+    }
+}

@@ -6,6 +6,7 @@
 
 pub mod fold;
 pub mod nemesis;
+pub mod world;
 
 use std::time::Duration;
 

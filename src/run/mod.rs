@@ -1,1 +1,5 @@
 //! One run, start to end: setup, main, heal, settle, check, report, clean up.
+
+pub mod folder;
+pub mod interrupt;
+pub mod settle;

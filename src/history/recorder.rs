@@ -1,1 +1,397 @@
-//! Recording `history.jsonl`.
+//! Writes `history.jsonl` as things happen.
+//!
+//! Every event is one `write(2)` that has returned before the call does: an invocation is in the kernel's page cache
+//! before its request is sent, so that a SIGKILL of the harness loses nothing that happened and tears at most the last
+//! line. Only [`Recorder::finish`] syncs to the disk: the machine itself is not under test.
+//!
+//! `index` and `time` are assigned under the lock that also orders the writes, so the three orders are one. Lines are
+//! put together by hand in a buffer that is used again: formatting a history through a JSON library costs more than
+//! the HTTP client does (`benches/load.rs`), and nothing is kept, so memory stays flat however long the run.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use super::model::Held;
+use super::{Number, Outcome, Phase, Value, Version};
+
+/// A line buffer grown past this (a snapshot's line may have megabytes) is given back after use.
+const KEPT_CAPACITY_BYTES: usize = 1 << 20;
+
+/// What was asked. The same in an operation's two events.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The client process.
+    pub process: u64,
+    /// `read`, `write`, `snapshot` …
+    pub f: &'a str,
+    /// The key, where the operation has one.
+    pub key: Option<&'a str>,
+    /// The argument; [`Value::Nil`] for operations that have none.
+    pub value: &'a Value,
+    /// The node that was asked.
+    pub node: &'a str,
+}
+
+/// How it ended. `..Default::default()` of it is an `info` that knows nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion<'a> {
+    /// The event's `type`.
+    pub outcome: Outcome,
+    /// What was read; `None` repeats the argument, as completions of writes do.
+    pub value: Option<&'a Value>,
+    /// The version the answer named.
+    pub version: Option<&'a Version>,
+    /// Each key the node holds: the value of an `ok` snapshot.
+    pub snapshot: Option<&'a BTreeMap<Arc<str>, Held>>,
+    /// A sentence for people.
+    pub error: Option<&'a str>,
+    /// The body of an answer that was not understood; the caller has shortened it.
+    pub raw: Option<&'a str>,
+}
+
+impl Default for Completion<'_> {
+    fn default() -> Self {
+        Self { outcome: Outcome::Info, value: None, version: None, snapshot: None, error: None, raw: None }
+    }
+}
+
+/// What a recorder wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Events.
+    pub events: u64,
+    /// Bytes, line ends included.
+    pub bytes: u64,
+}
+
+/// Appends events to a history. Shared by all clients and the nemesis.
+#[derive(Debug)]
+pub struct Recorder {
+    epoch: Instant,
+    path: PathBuf,
+    failed: AtomicBool,
+    log: Mutex<Log>,
+}
+
+#[derive(Debug)]
+struct Log {
+    file: File,
+    line: Vec<u8>,
+    written: Written,
+    error: Option<io::Error>,
+}
+
+impl Recorder {
+    /// Begins a history at `path`, replacing what is there; the run's clock starts now.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn create(path: impl AsRef<Path>) -> io::Result<Arc<Self>> {
+        let path = path.as_ref().to_path_buf();
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        Ok(Arc::new(Self {
+            epoch: Instant::now(),
+            path,
+            failed: AtomicBool::new(false),
+            log: Mutex::new(Log {
+                file,
+                line: Vec::with_capacity(1024),
+                written: Written { events: 0, bytes: 0 },
+                error: None,
+            }),
+        }))
+    }
+
+    /// The moment the run began: time 0 of the history.
+    pub fn clock(&self) -> Instant {
+        self.epoch
+    }
+
+    /// Since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Where the history is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Records an invocation. When this returns, the operating system has it. The event's `index`.
+    pub fn invoke(&self, asked: Asked<'_>) -> u64 {
+        self.event(|line| {
+            process(line, asked.process);
+            line.extend_from_slice(b",\"type\":\"invoke\"");
+            f_and_key(line, &asked);
+            line.extend_from_slice(b",\"value\":");
+            value_json(line, asked.value);
+            member(line, "node", Some(asked.node));
+        })
+    }
+
+    /// Records how an operation ended. The event's `index`.
+    pub fn complete(&self, asked: Asked<'_>, how: Completion<'_>) -> u64 {
+        self.event(|line| {
+            process(line, asked.process);
+            line.extend_from_slice(match how.outcome {
+                Outcome::Ok => b",\"type\":\"ok\"",
+                Outcome::Fail => b",\"type\":\"fail\"",
+                Outcome::Info => b",\"type\":\"info\"",
+            });
+            f_and_key(line, &asked);
+            line.extend_from_slice(b",\"value\":");
+            match how.snapshot {
+                Some(held) => snapshot_json(line, held),
+                None => value_json(line, how.value.unwrap_or(asked.value)),
+            }
+            member(line, "node", Some(asked.node));
+            if let Some(version) = how.version {
+                line.extend_from_slice(b",\"version\":");
+                version_json(line, version);
+            }
+            member(line, "error", how.error);
+            member(line, "raw", how.raw);
+        })
+    }
+
+    /// Records an event of the harness: a fault's edge, a node's start or exit, anything of the table in
+    /// [`event`](super::event). The event's `index`.
+    pub fn nemesis(&self, f: &str, node: Option<&str>, value: &Json) -> u64 {
+        // Rare and of any shape: the library writes it, outside the lock.
+        let value = value.to_string();
+        self.event(|line| {
+            line.extend_from_slice(b"\"process\":\"nemesis\",\"type\":\"info\"");
+            member(line, "f", Some(f));
+            line.extend_from_slice(b",\"value\":");
+            line.extend_from_slice(value.as_bytes());
+            member(line, "node", node);
+        })
+    }
+
+    /// Records that a phase begins. The event's `index`.
+    pub fn phase(&self, phase: Phase) -> u64 {
+        self.nemesis("phase", None, &serde_json::to_value(phase).unwrap_or(Json::Null))
+    }
+
+    /// Whether writing has failed (the disk is full). What happens from then on is not recorded, so the run should end.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Why writing failed, if it did: the file and the system's reason.
+    pub fn error(&self) -> Option<String> {
+        self.lock().error.as_ref().map(|error| format!("{}: {error}", self.path.display()))
+    }
+
+    /// So much was written so far.
+    pub fn written(&self) -> Written {
+        self.lock().written
+    }
+
+    /// Syncs the history to the disk. More may be recorded after.
+    ///
+    /// # Errors
+    /// The first error of any write, or the sync's.
+    pub fn finish(&self) -> io::Result<Written> {
+        let log = self.lock();
+        if let Some(error) = &log.error {
+            return Err(io::Error::new(error.kind(), format!("{}: {error}", self.path.display())));
+        }
+        log.file.sync_data()?;
+        Ok(log.written)
+    }
+
+    fn event(&self, body: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        let mut guard = self.lock();
+        let log = &mut *guard;
+        let index = log.written.events;
+        let time_ns = self.epoch.elapsed().as_nanos() as u64;
+        log.line.clear();
+        log.line.extend_from_slice(b"{\"index\":");
+        integer(&mut log.line, index);
+        log.line.extend_from_slice(b",\"time\":");
+        integer(&mut log.line, time_ns);
+        log.line.push(b',');
+        body(&mut log.line);
+        log.line.extend_from_slice(b"}\n");
+        if log.error.is_none() {
+            match log.file.write_all(&log.line) {
+                Ok(()) => {
+                    log.written.events += 1;
+                    log.written.bytes += log.line.len() as u64;
+                }
+                Err(error) => {
+                    // Half a line would spoil the history for its reader. If this fails too, the line is the last and
+                    // reads as torn.
+                    let _ = log.file.set_len(log.written.bytes);
+                    log.error = Some(error);
+                    self.failed.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        if log.line.capacity() > KEPT_CAPACITY_BYTES {
+            log.line = Vec::with_capacity(1024);
+        }
+        index
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        // A panic under the lock leaves at worst an unwritten line buffer, which the next event clears.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn process(line: &mut Vec<u8>, process: u64) {
+    line.extend_from_slice(b"\"process\":");
+    integer(line, process);
+}
+
+fn f_and_key(line: &mut Vec<u8>, asked: &Asked<'_>) {
+    member(line, "f", Some(asked.f));
+    member(line, "key", asked.key);
+}
+
+fn member(line: &mut Vec<u8>, name: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        line.extend_from_slice(b",\"");
+        line.extend_from_slice(name.as_bytes());
+        line.extend_from_slice(b"\":");
+        string_json(line, text);
+    }
+}
+
+fn integer(line: &mut Vec<u8>, integer: impl itoa::Integer) {
+    line.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+}
+
+/// Appends `value` as JSON on one line.
+pub(crate) fn value_json(line: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Nil => line.extend_from_slice(b"null"),
+        Value::Bool(true) => line.extend_from_slice(b"true"),
+        Value::Bool(false) => line.extend_from_slice(b"false"),
+        Value::Number(number) => number_json(line, *number),
+        Value::Text(text) => string_json(line, text),
+        Value::Json(text) => line.extend_from_slice(text.as_bytes()),
+    }
+}
+
+fn number_json(line: &mut Vec<u8>, number: Number) {
+    match number {
+        Number::Int(int) => integer(line, int),
+        // The library knows the shortest spelling, and makes `null` of what JSON cannot say.
+        Number::Float(float) => line.extend_from_slice(Json::from(float).to_string().as_bytes()),
+    }
+}
+
+fn version_json(line: &mut Vec<u8>, version: &Version) {
+    line.extend_from_slice(b"{\"ts\":");
+    number_json(line, version.ts);
+    if !version.origin.is_empty() {
+        member(line, "origin", Some(&version.origin));
+    }
+    line.push(b'}');
+}
+
+fn snapshot_json(line: &mut Vec<u8>, held: &BTreeMap<Arc<str>, Held>) {
+    line.push(b'{');
+    for (place, (key, held)) in held.iter().enumerate() {
+        if place > 0 {
+            line.push(b',');
+        }
+        string_json(line, key);
+        line.extend_from_slice(b":{\"value\":");
+        value_json(line, &held.value);
+        if let Some(version) = &held.version {
+            line.extend_from_slice(b",\"version\":");
+            version_json(line, version);
+        }
+        line.push(b'}');
+    }
+    line.push(b'}');
+}
+
+/// Appends `text` as a JSON string.
+pub(crate) fn string_json(line: &mut Vec<u8>, text: &str) {
+    line.push(b'"');
+    let bytes = text.as_bytes();
+    let mut plain = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        line.extend_from_slice(&bytes[plain..at]);
+        plain = at + 1;
+        match byte {
+            b'"' => line.extend_from_slice(b"\\\""),
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.extend_from_slice(b"\\t"),
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                line.extend_from_slice(b"\\u00");
+                line.push(HEX[usize::from(byte >> 4)]);
+                line.push(HEX[usize::from(byte & 15)]);
+            }
+        }
+    }
+    line.extend_from_slice(&bytes[plain..]);
+    line.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_escaped_as_json_says() {
+        for text in ["", "k1", "a\"b\\c", "\u{0}\u{1f}\n\r\t", "Grüße, 世界 \u{2028}"] {
+            let mut line = Vec::new();
+            string_json(&mut line, text);
+            assert_eq!(serde_json::from_slice::<String>(&line).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn values_are_written_as_the_model_reads_them() {
+        let values = [
+            Value::Nil,
+            Value::Bool(true),
+            Value::int(i64::MIN),
+            Value::Number(Number::Float(1e300)),
+            Value::Number(Number::Float(0.1)),
+            Value::Text("x\ny".into()),
+            Value::Json("[1,{\"a\":null}]".into()),
+        ];
+        for value in values {
+            let mut line = Vec::new();
+            value_json(&mut line, &value);
+            assert!(!line.contains(&b'\n'));
+            assert_eq!(Value::from_json(&serde_json::from_slice(&line).unwrap()), value);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_sticks() {
+        // /dev/full is Linux's disk that is always full.
+        if !Path::new("/dev/full").exists() {
+            return;
+        }
+        let recorder = Recorder::create("/dev/full").unwrap();
+        assert!(!recorder.has_failed());
+        recorder.phase(Phase::Setup);
+        assert!(recorder.has_failed());
+        assert!(recorder.error().unwrap().contains("/dev/full"));
+        recorder.phase(Phase::Main);
+        assert_eq!(recorder.written().events, 0);
+        assert!(recorder.finish().is_err());
+    }
+}

@@ -1,1 +1,202 @@
 //! What clients do, and when.
+//!
+//! The [`Plan`] says, as a pure function of the seed, which operation each client performs in which slot; [`run`]
+//! performs it on the clock and records it. A client has one operation under way at a time. One that is late (its node
+//! is slow, or at its limit of operations in flight) skips the slots it has missed, and they are counted: a load that
+//! piles up behind a paused node and is let loose when it wakes would test the pile.
+
+mod live;
+mod plan;
+mod probe;
+mod targets;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use live::{Counts, Live, LoadStats, NodeStats, Sample};
+pub use plan::{Plan, Planned, Stream};
+pub use probe::Prober;
+pub use targets::Targets;
+
+use crate::client::{Client, Request};
+use crate::history::recorder::Asked;
+use crate::history::{Outcome, Value};
+
+/// Performs `plan` from `start` on, until its duration has passed, `stop` is true, or the history cannot be written
+/// any more; then waits for the answers that are still out (each within the operations' timeout). Dropped, it
+/// abandons them.
+///
+/// Runs on the caller's runtime, which needs its time and I/O drivers.
+pub async fn run(
+    plan: Arc<Plan>,
+    targets: Arc<Targets>,
+    start: Instant,
+    stop: watch::Receiver<bool>,
+) -> LoadStats {
+    let begun = Instant::now().max(start);
+    let mut clients = JoinSet::new();
+    for client in 0..plan.clients() {
+        let session = Session::new(client, &plan, &targets, start, stop.clone());
+        clients.spawn(session.run());
+    }
+    let mut last_issue = begun;
+    while let Some(ended) = clients.join_next().await {
+        match ended {
+            Ok(issued) => last_issue = last_issue.max(issued),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => {}
+        }
+    }
+    // The rate is that of the time in which operations were begun: answers still awaited at the end do not lower it.
+    targets.live.stats(plan.rate(), last_issue - begun)
+}
+
+/// One client, through all its incarnations.
+struct Session {
+    plan: Arc<Plan>,
+    targets: Arc<Targets>,
+    stream: Stream,
+    start: Instant,
+    stop: watch::Receiver<bool>,
+    process: u64,
+    /// By node. A sticky session has one connection, a roaming one up to as many as there are nodes.
+    clients: Vec<Option<Client>>,
+    operations: Vec<(Arc<str>, bool)>,
+}
+
+impl Session {
+    fn new(
+        client: u32,
+        plan: &Arc<Plan>,
+        targets: &Arc<Targets>,
+        start: Instant,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let operations = plan.operations().map(|f| (Arc::clone(f), targets.protocol.mutates(f))).collect();
+        Self {
+            stream: plan.stream(client),
+            plan: Arc::clone(plan),
+            targets: Arc::clone(targets),
+            start,
+            stop,
+            process: u64::from(client),
+            clients: targets.list.iter().map(|_| None).collect(),
+            operations,
+        }
+    }
+
+    /// Performs operations until the end; when the time for issuing them was over.
+    async fn run(mut self) -> Instant {
+        let paced = self.plan.rate() > 0.0;
+        let period = self.plan.period();
+        let end = self.start + self.plan.duration();
+        if !self.sleep_until(self.start).await {
+            return Instant::now();
+        }
+        while !self.is_over(end) {
+            if paced {
+                let missed = self.skip_missed(period);
+                self.targets.live.skipped(missed);
+                let Some(slot) = self.start.checked_add(self.stream.next_at()).filter(|slot| *slot < end)
+                else {
+                    self.sleep_until(end).await;
+                    break;
+                };
+                if !self.sleep_until(slot).await {
+                    break;
+                }
+            } else {
+                // Answers that have arrived are recorded before anything new is asked, lest operations look
+                // concurrent that were not.
+                tokio::task::yield_now().await;
+            }
+            let planned = self.stream.next_planned();
+            self.perform(planned, end).await;
+        }
+        if paced && Instant::now() >= end {
+            let last = self.plan.duration().saturating_sub(Duration::from_nanos(1));
+            let missed = slots_passed(self.stream.next_at(), last, period);
+            self.targets.live.skipped(missed.map_or(0, |passed| passed + 1));
+        }
+        Instant::now().min(end)
+    }
+
+    /// Skips the slots before the one whose turn it is: the last that is not later than now, if there is none to come
+    /// before its successor's. How many.
+    fn skip_missed(&mut self, period: Duration) -> u64 {
+        let missed = slots_passed(self.stream.next_at(), self.start.elapsed(), period).unwrap_or_default();
+        for _ in 0..missed {
+            self.stream.skip();
+        }
+        missed
+    }
+
+    async fn perform(&mut self, planned: Planned, end: Instant) {
+        let targets = Arc::clone(&self.targets);
+        let (Some(target), Some((f, mutates))) =
+            (targets.list.get(planned.node), self.operations.get(planned.f))
+        else {
+            return;
+        };
+        let permit = tokio::select! {
+            biased;
+            permit = target.permit() => permit,
+            () = over(&mut self.stop, end) => return,
+        };
+        let nothing = Value::Nil;
+        let value = if *mutates { &planned.value } else { &nothing };
+        let asked = Asked { process: self.process, f, key: Some(&planned.key), value, node: &target.id };
+        targets.live.begun(planned.node, planned.at);
+        targets.recorder.invoke(asked);
+        let slot = &mut self.clients[planned.node];
+        if slot.is_none() {
+            *slot = targets.client(planned.node);
+        }
+        let Some(client) = slot else { return };
+        let answer = client.perform(&Request { f, key: &planned.key, value }).await;
+        targets.recorder.complete(asked, answer.completion());
+        drop(permit);
+        targets.live.ended(planned.node, f, &answer);
+        if *mutates && answer.outcome == Outcome::Info {
+            // The process still has that operation under way, for all anyone knows: another takes its place.
+            self.process += self.plan.concurrency();
+            self.clients.iter_mut().for_each(|client| *client = None);
+        }
+    }
+
+    fn is_over(&self, end: Instant) -> bool {
+        *self.stop.borrow() || self.targets.recorder.has_failed() || Instant::now() >= end
+    }
+
+    /// Sleeps; false when the run was stopped meanwhile.
+    async fn sleep_until(&mut self, moment: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = stopped(&mut self.stop) => false,
+            () = tokio::time::sleep_until(moment.into()) => true,
+        }
+    }
+}
+
+/// How many whole periods lie between the slot at `next_at` and `moment`; `None` when the slot is yet to come.
+fn slots_passed(next_at: Duration, moment: Duration, period: Duration) -> Option<u64> {
+    let late = moment.checked_sub(next_at)?;
+    late.as_nanos().checked_div(period.as_nanos()).map(|passed| passed as u64)
+}
+
+async fn over(stop: &mut watch::Receiver<bool>, end: Instant) {
+    tokio::select! {
+        () = stopped(stop) => {}
+        () = tokio::time::sleep_until(end.into()) => {}
+    }
+}
+
+/// Ends when the run is told to stop; never, once nobody is left to tell it.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,396 @@
+//! What an answer means: places to look in it, rules that judge it, and the outcome that follows.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex::Regex;
+use serde_json::Value as Json;
+
+use crate::history::model::Held;
+use crate::history::recorder::Completion;
+use crate::history::{Number, Outcome, Value, Version};
+
+/// How much of a body that was not understood is kept, in characters.
+const RAW_CHARS: usize = 512;
+/// How much of an error's body is quoted where the protocol names no place for its message, in characters.
+const QUOTED_CHARS: usize = 120;
+
+/// What came of one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// `ok` read: what was read, [`Value::Nil`] for "no such key". Otherwise what was asked.
+    pub value: Value,
+    /// The version the answer named.
+    pub version: Option<Version>,
+    /// `ok` snapshot: each key the node holds.
+    pub snapshot: Option<Arc<BTreeMap<Arc<str>, Held>>>,
+    /// Why it is not `ok`, for people.
+    pub error: Option<String>,
+    /// The body (at most 512 characters) of an answer that was not understood.
+    pub raw: Option<String>,
+    /// The node does not know the operation at all: a snapshot must be put together from reads.
+    pub unsupported: bool,
+}
+
+impl Answer {
+    /// An operation that ended in `outcome` because of `error`.
+    pub fn broken(outcome: Outcome, value: &Value, error: impl Into<String>) -> Self {
+        let value = value.clone();
+        let error = Some(error.into());
+        Self { outcome, value, version: None, snapshot: None, error, raw: None, unsupported: false }
+    }
+
+    /// An `ok` snapshot.
+    pub fn held(held: BTreeMap<Arc<str>, Held>) -> Self {
+        Self { snapshot: Some(Arc::new(held)), ..Self::ok(Value::Nil, None) }
+    }
+
+    fn ok(value: Value, version: Option<Version>) -> Self {
+        Self {
+            outcome: Outcome::Ok,
+            value,
+            version,
+            snapshot: None,
+            error: None,
+            raw: None,
+            unsupported: false,
+        }
+    }
+
+    /// As the history records it.
+    pub fn completion(&self) -> Completion<'_> {
+        Completion {
+            outcome: self.outcome,
+            value: Some(&self.value),
+            version: self.version.as_ref(),
+            snapshot: self.snapshot.as_deref(),
+            error: self.error.as_deref(),
+            raw: self.raw.as_deref(),
+        }
+    }
+}
+
+/// Somewhere in an answer.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// A JSON pointer (RFC 6901). The empty one is the whole body, where that is a bare number, string or null.
+    Pointer(String),
+    /// The first group of a regular expression over the body as text, or all it matched when it has no group.
+    Regex(Regex),
+}
+
+/// `[[operation.answer]]`: what an answer like this means.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    /// Inclusive ranges of status codes; empty: any.
+    pub status: Vec<(u16, u16)>,
+    /// Places of which one must satisfy `want`; empty: no condition.
+    pub places: Vec<Place>,
+    /// What is wanted there.
+    pub want: Want,
+    /// What the whole body must match.
+    pub body: Option<Regex>,
+    /// The meaning.
+    pub ruling: Ruling,
+}
+
+/// A condition on a place.
+#[derive(Clone, Debug)]
+pub(super) enum Want {
+    /// It is there and not null.
+    Exists,
+    /// It is there and null.
+    Null,
+    /// It equals this; numbers as numbers.
+    Equals(Json),
+    /// Its text (or a number's digits) matches.
+    Matches(Regex),
+}
+
+/// What a rule decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// It happened.
+    Ok,
+    /// A read that found no such key.
+    Miss,
+    /// It certainly did not happen.
+    Fail,
+    /// Unknown.
+    Info,
+    /// The node speaks another language than the protocol file.
+    NotUnderstood,
+}
+
+/// Which spellings are one value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ValueKind {
+    /// `17`, `"17"` and `17.0` are one; what is no number stays as it is.
+    #[default]
+    Number,
+    /// Everything is text: `17` and `"17"` are one, `17.0` is another.
+    Text,
+    /// As answered.
+    Json,
+}
+
+/// How to read answers of one operation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    pub rules: Vec<Rule>,
+    pub value: Vec<Place>,
+    pub ts: Vec<Place>,
+    pub origin: Vec<Place>,
+    pub error: Vec<Place>,
+    /// Snapshots only: the map (or list) of keys.
+    pub entries: Vec<Place>,
+    /// Snapshots only: within an entry of a list, its key.
+    pub key: Vec<Place>,
+}
+
+/// What an operation is for; decides what an answer that no rule mentions means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Changes the store.
+    Write,
+    /// Reads one key.
+    Read,
+    /// Reads all there is.
+    Snapshot,
+    /// Asks for a sign of life: any answer is one.
+    Ready,
+}
+
+impl Purpose {
+    /// The outcome of an operation that was sent and whose answer is unknown (design §4).
+    pub fn unanswered(self) -> Outcome {
+        if self == Purpose::Write { Outcome::Info } else { Outcome::Fail }
+    }
+}
+
+/// A body, parsed once.
+struct Body<'a> {
+    bytes: &'a [u8],
+    text: Option<&'a str>,
+    json: Option<Json>,
+}
+
+impl<'a> Body<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let text = std::str::from_utf8(bytes).ok();
+        Self { bytes, text, json: text.and_then(|text| serde_json::from_str(text).ok()) }
+    }
+
+    fn find<'b>(&'b self, places: &'b [Place]) -> impl Iterator<Item = Cow<'b, Json>> {
+        find(places, self.json.as_ref(), self.text)
+    }
+}
+
+fn find<'b>(
+    places: &'b [Place],
+    json: Option<&'b Json>,
+    text: Option<&'b str>,
+) -> impl Iterator<Item = Cow<'b, Json>> {
+    places.iter().filter_map(move |place| match place {
+        Place::Pointer(pointer) if pointer.is_empty() => json
+            .filter(|json| matches!(json, Json::Null | Json::Number(_) | Json::String(_)))
+            .map(Cow::Borrowed),
+        Place::Pointer(pointer) => json?.pointer(pointer).map(Cow::Borrowed),
+        Place::Regex(regex) => {
+            let found = regex.captures(text?)?;
+            let group = found.get(1).or_else(|| found.get(0))?;
+            Some(Cow::Owned(Json::from(group.as_str())))
+        }
+    })
+}
+
+impl Rule {
+    fn applies(&self, status: u16, body: &Body<'_>) -> bool {
+        let status_fits =
+            self.status.is_empty() || self.status.iter().any(|(low, high)| (*low..=*high).contains(&status));
+        status_fits
+            && (self.places.is_empty() || body.find(&self.places).any(|found| self.want.holds(&found)))
+            && self.body.as_ref().is_none_or(|regex| body.text.is_some_and(|text| regex.is_match(text)))
+    }
+}
+
+impl Want {
+    fn holds(&self, found: &Json) -> bool {
+        match self {
+            Want::Exists => !found.is_null(),
+            Want::Null => found.is_null(),
+            Want::Equals(wanted) => match (Number::from_json(wanted), Number::from_json(found)) {
+                (Some(wanted), Some(found)) => wanted == found,
+                _ => wanted == found,
+            },
+            Want::Matches(_) if found.is_boolean() => false,
+            Want::Matches(regex) => text_of(found).is_some_and(|text| regex.is_match(&text)),
+        }
+    }
+}
+
+impl Reading {
+    /// What the answer `status` with `body` means to an operation that asked with `asked`.
+    pub fn judge(
+        &self,
+        purpose: Purpose,
+        kind: ValueKind,
+        asked: &Value,
+        status: u16,
+        body: &[u8],
+    ) -> Answer {
+        let body = Body::new(body);
+        let rule = self.rules.iter().find(|rule| rule.applies(status, &body));
+        let ruling = match rule {
+            Some(rule) => rule.ruling,
+            None => self.default_ruling(purpose, status, &body),
+        };
+        let says = || self.message(status, &body);
+        match ruling {
+            Ruling::Miss => Answer::ok(Value::Nil, None),
+            Ruling::Fail => {
+                // A snapshot that a node does not know is put together from reads.
+                let unsupported = purpose == Purpose::Snapshot && (status / 100 == 4 || status == 501);
+                Answer { unsupported, ..Answer::broken(Outcome::Fail, asked, says()) }
+            }
+            Ruling::Info => Answer::broken(Outcome::Info, asked, says()),
+            Ruling::NotUnderstood => {
+                self.not_understood(purpose, asked, &body, format!("status {status}, not understood"))
+            }
+            Ruling::Ok => match purpose {
+                Purpose::Ready => Answer::ok(Value::Nil, None),
+                Purpose::Write => Answer::ok(asked.clone(), self.version(body.json.as_ref(), body.text)),
+                Purpose::Read => match body.find(&self.value).next() {
+                    Some(found) => Answer::ok(
+                        spelled(&found, kind),
+                        if found.is_null() { None } else { self.version(body.json.as_ref(), body.text) },
+                    ),
+                    None => self.not_understood(purpose, asked, &body, "the answer has no value".into()),
+                },
+                Purpose::Snapshot => match self.held(kind, &body) {
+                    Ok(held) => Answer::held(held),
+                    Err(reason) => {
+                        Answer { unsupported: true, ..self.not_understood(purpose, asked, &body, reason) }
+                    }
+                },
+            },
+        }
+    }
+
+    fn default_ruling(&self, purpose: Purpose, status: u16, body: &Body<'_>) -> Ruling {
+        if purpose == Purpose::Ready {
+            return Ruling::Ok;
+        }
+        let unknown = if purpose == Purpose::Write { Ruling::Info } else { Ruling::Fail };
+        match status / 100 {
+            // What is no text is no acknowledgement anyone meant.
+            2 if body.text.is_none() => Ruling::NotUnderstood,
+            2 if self.complaint(body).is_some() => unknown,
+            2 => Ruling::Ok,
+            4 => Ruling::Fail,
+            5 => unknown,
+            _ => Ruling::NotUnderstood,
+        }
+    }
+
+    fn not_understood(&self, purpose: Purpose, asked: &Value, body: &Body<'_>, error: String) -> Answer {
+        let raw = Some(quote(body.bytes));
+        Answer { raw, ..Answer::broken(purpose.unanswered(), asked, error) }
+    }
+
+    /// The message at an `error` place, unless that says there is none.
+    fn complaint(&self, body: &Body<'_>) -> Option<String> {
+        body.find(&self.error)
+            .find(|found| !matches!(&**found, Json::Null | Json::Bool(false)) && found.as_str() != Some(""))
+            .map(|found| text_of(&found).map_or_else(|| found.to_string(), Cow::into_owned))
+    }
+
+    fn message(&self, status: u16, body: &Body<'_>) -> String {
+        let message = self.complaint(body).unwrap_or_else(|| beginning(body.bytes, QUOTED_CHARS));
+        let message = message.trim();
+        if message.is_empty() { format!("status {status}") } else { format!("status {status}: {message}") }
+    }
+
+    fn version(&self, json: Option<&Json>, text: Option<&str>) -> Option<Version> {
+        let ts = find(&self.ts, json, text).find_map(|found| number_of(&found))?;
+        let origin: Option<Arc<str>> =
+            find(&self.origin, json, text).find_map(|found| text_of(&found).map(|text| text.as_ref().into()));
+        match origin {
+            Some(origin) => Some(Version { ts, origin }),
+            // Half a version compares wrongly with whole ones: better none.
+            None if !self.origin.is_empty() => None,
+            None => Some(Version { ts, origin: Arc::default() }),
+        }
+    }
+
+    fn held(&self, kind: ValueKind, body: &Body<'_>) -> Result<BTreeMap<Arc<str>, Held>, String> {
+        // Unlike a value, the map may well be the whole body.
+        let json = body.json.as_ref().ok_or("the answer is no JSON")?;
+        let mut found = self.entries.iter().filter_map(|place| match place {
+            Place::Pointer(pointer) => json.pointer(pointer),
+            Place::Regex(_) => None,
+        });
+        let entries = found.find(|found| found.is_object() || found.is_array());
+        let entries = entries.ok_or("the answer has no map of keys")?;
+        let entry = |key: &str, entry: &Json| -> Result<(Arc<str>, Held), String> {
+            let value = find(&self.value, Some(entry), None).next();
+            let value = value.ok_or_else(|| format!("the entry of {key} has no value"))?;
+            let version = self.version(Some(entry), None);
+            Ok((key.into(), Held { value: spelled(&value, kind), version }))
+        };
+        match entries {
+            Json::Object(map) => map.iter().map(|(key, held)| entry(key, held)).collect(),
+            Json::Array(list) => list
+                .iter()
+                .map(|held| {
+                    let key =
+                        find(&self.key, Some(held), None).find_map(|key| text_of(&key).map(Cow::into_owned));
+                    entry(&key.ok_or("an entry of the list has no key")?, held)
+                })
+                .collect(),
+            _ => Err("the answer has no map of keys".into()),
+        }
+    }
+}
+
+/// What is kept of a body that was not understood.
+pub(super) fn quote(bytes: &[u8]) -> String {
+    beginning(bytes, RAW_CHARS)
+}
+
+fn beginning(bytes: &[u8], chars: usize) -> String {
+    // A character has at most four bytes, so this much surely suffices.
+    let bytes = &bytes[..bytes.len().min(chars * 4)];
+    String::from_utf8_lossy(bytes).chars().take(chars).collect()
+}
+
+/// The text of a scalar.
+fn text_of(json: &Json) -> Option<Cow<'_, str>> {
+    match json {
+        Json::String(text) => Some(Cow::Borrowed(text)),
+        Json::Number(number) => Some(Cow::Owned(number.to_string())),
+        Json::Bool(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
+        _ => None,
+    }
+}
+
+/// A number, or a string that spells one as JSON would.
+fn number_of(json: &Json) -> Option<Number> {
+    match json {
+        Json::String(text) => Number::from_json(&Json::Number(serde_json::from_str(text.trim()).ok()?)),
+        other => Number::from_json(other),
+    }
+}
+
+fn spelled(json: &Json, kind: ValueKind) -> Value {
+    match kind {
+        ValueKind::Number => number_of(json).map_or_else(|| Value::from_json(json), Value::Number),
+        ValueKind::Text => {
+            text_of(json).map_or_else(|| Value::from_json(json), |text| Value::Text(text.as_ref().into()))
+        }
+        ValueKind::Json => Value::from_json(json),
+    }
+}

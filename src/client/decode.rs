@@ -1,0 +1,340 @@
+//! From a protocol file's text to a [`Protocol`]. Every mistake is told at its line and column.
+
+use std::ops::Range;
+use std::path::Path;
+
+use regex::Regex;
+use serde_json::Value as Json;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::answer::{Place, Purpose, Reading, Rule, Ruling, ValueKind, Want};
+use super::protocol::{OPERATIONS, Operation, Protocol, ProtocolError};
+use super::template::{Spelling, Template, suggest};
+
+const RULINGS: [(&str, Ruling); 5] = [
+    ("ok", Ruling::Ok),
+    ("miss", Ruling::Miss),
+    ("fail", Ruling::Fail),
+    ("info", Ruling::Info),
+    ("not-understood", Ruling::NotUnderstood),
+];
+const KINDS: [(&str, ValueKind); 3] =
+    [("number", ValueKind::Number), ("text", ValueKind::Text), ("json", ValueKind::Json)];
+const TRANSPORTS: [(&str, ()); 1] = [("http", ())];
+
+/// Headers the client writes itself.
+const OWN_HEADERS: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
+
+type Mistake = (Range<usize>, String);
+type Node<'t, 'i> = &'t Spanned<DeValue<'i>>;
+
+/// Decodes `text`; see [`Protocol::parse`].
+pub(super) fn protocol(text: &str, path: &Path, name: &str) -> Result<Protocol, ProtocolError> {
+    let decoded = match DeTable::parse(text) {
+        Ok(root) => root_table(root.get_ref(), name),
+        Err(error) => Err((error.span().unwrap_or(0..0), error.message().to_owned())),
+    };
+    decoded.map_err(|(span, message)| {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let place = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
+        ProtocolError { file: Some(path.to_path_buf()), place: Some(place), span: Some(span), message }
+    })
+}
+
+fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
+    let mut known = vec!["name", "about", "transport", "value", "keep-alive"];
+    known.extend(OPERATIONS.iter().map(|(name, _)| *name));
+    let table = Table::new(root, &known, "a protocol file")?;
+    let name = table.get("name").map(string).transpose()?.unwrap_or(name).to_owned();
+    table.get("about").map(string).transpose()?;
+    table.get("transport").map(|node| word(node, &TRANSPORTS)).transpose()?;
+    let value_kind = table.get("value").map(|node| word(node, &KINDS)).transpose()?.unwrap_or_default();
+    let keep_alive = table.get("keep-alive").map(boolean).transpose()?.unwrap_or(true);
+    let mut operations = Vec::new();
+    for (name, purpose) in OPERATIONS {
+        if let Some(node) = table.get(name) {
+            operations.push(operation(name, purpose, node)?);
+        }
+    }
+    if !operations.iter().any(|operation| matches!(operation.purpose, Purpose::Read | Purpose::Write)) {
+        return Err((0..0, "the file teaches neither `[read]` nor `[write]`".into()));
+    }
+    if table.get("ready").is_none() {
+        operations.push(default_ready());
+    }
+    Ok(Protocol { name, value_kind, keep_alive, operations })
+}
+
+/// `GET /`: whatever a server makes of that, it is a sign of life.
+fn default_ready() -> Operation {
+    Operation {
+        name: "ready",
+        purpose: Purpose::Ready,
+        method: "GET".into(),
+        path: Template::text("/"),
+        headers: Vec::new(),
+        body: None,
+        reading: Reading::default(),
+    }
+}
+
+fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Operation, Mistake> {
+    let mut known = vec!["method", "path", "headers", "body"];
+    known.extend_from_slice(match purpose {
+        Purpose::Ready => &[],
+        Purpose::Write => &["answer", "ts", "origin", "error"][..],
+        Purpose::Read => &["answer", "value", "ts", "origin", "error"],
+        Purpose::Snapshot => &["answer", "entries", "key", "value", "ts", "origin", "error"],
+    });
+    let table = Table::of(node, &known, &format!("`[{name}]`"))?;
+    let method = match table.get("method") {
+        Some(node) => method(node)?,
+        None if purpose == Purpose::Write => "POST".into(),
+        None => "GET".into(),
+    };
+    let path_node = table.required("path")?;
+    let path_text = string(path_node)?;
+    if !path_text.starts_with('/') || path_text.contains(|c: char| c.is_control()) {
+        return Err((path_node.span(), "a path starts with `/`, for instance \"/get?key={{ key }}\"".into()));
+    }
+    let path = template(path_node, Spelling::Url)?;
+    let body = table.get("body").map(|node| template(node, Spelling::Json)).transpose()?;
+    let mut headers = Vec::new();
+    if let Some(node) = table.get("headers") {
+        for (header, value) in table_of(node)? {
+            headers.push(self::header(header, value)?);
+        }
+    }
+    let places = |name: &str| table.get(name).map(places).transpose().map(Option::unwrap_or_default);
+    let reading = Reading {
+        rules: rules(table.get("answer"), purpose)?,
+        value: places("value")?,
+        ts: places("ts")?,
+        origin: places("origin")?,
+        error: places("error")?,
+        entries: places("entries")?,
+        key: places("key")?,
+    };
+    let templates = || headers.iter().map(|(_, value)| value).chain(body.as_ref()).chain([&path]);
+    let wants_key = matches!(purpose, Purpose::Read | Purpose::Write);
+    if wants_key && !templates().any(Template::names_key) {
+        return Err((
+            node.span(),
+            format!("nothing in `[{name}]` says `{{{{ key }}}}`: every key would be the same"),
+        ));
+    }
+    if purpose == Purpose::Write && !templates().any(Template::names_value) {
+        return Err((
+            node.span(),
+            format!("nothing in `[{name}]` says `{{{{ value }}}}`: nothing would be written"),
+        ));
+    }
+    let needed: &[(&str, bool)] = match purpose {
+        Purpose::Read => &[("value", reading.value.is_empty())],
+        Purpose::Snapshot => &[("entries", reading.entries.is_empty()), ("value", reading.value.is_empty())],
+        Purpose::Write | Purpose::Ready => &[],
+    };
+    if let Some((missing, _)) = needed.iter().find(|(_, missing)| *missing) {
+        return Err((node.span(), format!("`[{name}]` needs `{missing}`: where in the answer it is")));
+    }
+    Ok(Operation { name, purpose, method, path, headers, body, reading })
+}
+
+fn rules(node: Option<Node<'_, '_>>, purpose: Purpose) -> Result<Vec<Rule>, Mistake> {
+    let Some(node) = node else { return Ok(Vec::new()) };
+    let DeValue::Array(list) = node.get_ref() else {
+        return Err((node.span(), "expected rules, each begun with `[[OPERATION.answer]]`".into()));
+    };
+    list.iter().map(|node| rule(node, purpose)).collect()
+}
+
+fn rule(node: Node<'_, '_>, purpose: Purpose) -> Result<Rule, Mistake> {
+    const WANTS: [&str; 4] = ["equals", "matches", "exists", "null"];
+    let known = ["status", "at", "equals", "matches", "exists", "null", "body", "outcome"];
+    let table = Table::of(node, &known, "an `answer` rule")?;
+    let status = table.get("status").map(statuses).transpose()?.unwrap_or_default();
+    let places = table.get("at").map(places).transpose()?.unwrap_or_default();
+    let wants: Vec<(&str, Node<'_, '_>)> =
+        WANTS.iter().filter_map(|want| table.get(want).map(|node| (*want, node))).collect();
+    let want = match wants.as_slice() {
+        [] => Want::Exists,
+        [("equals", node)] => Want::Equals(scalar(node)?),
+        [("matches", node)] => Want::Matches(regex(node)?),
+        [(name, node)] => match (*name, boolean(node)?) {
+            ("exists", true) => Want::Exists,
+            ("null", true) => Want::Null,
+            _ => return Err((node.span(), format!("`{name}` can only be true; leave it out otherwise"))),
+        },
+        [_, (name, node), ..] => {
+            return Err((
+                node.span(),
+                format!("`{name}` is a second condition; a rule has one of {}", WANTS.join(", ")),
+            ));
+        }
+    };
+    if let (true, Some((name, node))) = (places.is_empty(), wants.first()) {
+        return Err((node.span(), format!("`{name}` of what? The rule needs `at`, a place in the answer")));
+    }
+    let body = table.get("body").map(regex).transpose()?;
+    let outcome = table.required("outcome")?;
+    let ruling = word(outcome, &RULINGS)?;
+    if ruling == Ruling::Miss && purpose != Purpose::Read {
+        return Err((outcome.span(), "only a read can miss".into()));
+    }
+    Ok(Rule { status, places, want, body, ruling })
+}
+
+fn statuses(node: Node<'_, '_>) -> Result<Vec<(u16, u16)>, Mistake> {
+    let expected = "expected a status such as 404, a class such as \"2xx\", or a list of them";
+    match node.get_ref() {
+        DeValue::Integer(integer) => match integer.as_str().parse() {
+            Ok(status @ 100..=599) => Ok(vec![(status, status)]),
+            _ => Err((node.span(), expected.into())),
+        },
+        DeValue::String(class) => match class.as_bytes() {
+            [digit @ b'1'..=b'5', b'x', b'x'] => {
+                let low = u16::from(digit - b'0') * 100;
+                Ok(vec![(low, low + 99)])
+            }
+            _ => Err((node.span(), expected.into())),
+        },
+        DeValue::Array(list) => {
+            let lists: Result<Vec<_>, _> = list.iter().map(statuses).collect();
+            Ok(lists?.concat())
+        }
+        _ => Err((node.span(), expected.into())),
+    }
+}
+
+/// A place or a list of places, the first that is there counts.
+fn places(node: Node<'_, '_>) -> Result<Vec<Place>, Mistake> {
+    if let DeValue::Array(list) = node.get_ref() {
+        return list.iter().map(place).collect();
+    }
+    Ok(vec![place(node)?])
+}
+
+fn place(node: Node<'_, '_>) -> Result<Place, Mistake> {
+    let text = string(node)?;
+    if let Some(source) = text.strip_prefix("re:") {
+        let regex = Regex::new(source).map_err(|error| (node.span(), regex_message(&error)))?;
+        return Ok(Place::Regex(regex));
+    }
+    if text.is_empty() || text.starts_with('/') {
+        return Ok(Place::Pointer(text.to_owned()));
+    }
+    let message = format!(
+        "`{text}` is no place in an answer: expected a JSON pointer (\"/{text}\"), or a regular expression (\"re:…\")"
+    );
+    Err((node.span(), message))
+}
+
+fn regex(node: Node<'_, '_>) -> Result<Regex, Mistake> {
+    Regex::new(string(node)?).map_err(|error| (node.span(), regex_message(&error)))
+}
+
+fn regex_message(error: &regex::Error) -> String {
+    // The library draws a picture over several lines; its last line is the reason.
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+    format!("not a regular expression: {reason}")
+}
+
+fn method(node: Node<'_, '_>) -> Result<String, Mistake> {
+    let text = string(node)?;
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err((node.span(), format!("`{text}` is no HTTP method: expected GET, POST, PUT, DELETE …")));
+    }
+    Ok(text.to_owned())
+}
+
+fn header(
+    name: &Spanned<toml::de::DeString<'_>>,
+    value: Node<'_, '_>,
+) -> Result<(String, Template), Mistake> {
+    let text: &str = name.get_ref();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err((name.span(), format!("`{text}` is no header name")));
+    }
+    if OWN_HEADERS.contains(&text.to_ascii_lowercase().as_str()) {
+        return Err((name.span(), format!("`{text}` is set by the client itself")));
+    }
+    if string(value)?.contains(|c: char| c.is_control()) {
+        return Err((value.span(), "a header's value is one line of text".into()));
+    }
+    Ok((text.to_owned(), template(value, Spelling::Raw)?))
+}
+
+fn template(node: Node<'_, '_>, spelling: Spelling) -> Result<Template, Mistake> {
+    Template::compile(string(node)?, spelling).map_err(|message| (node.span(), message))
+}
+
+fn string<'t>(node: Node<'t, '_>) -> Result<&'t str, Mistake> {
+    node.get_ref().as_str().ok_or_else(|| unexpected(node, "a string"))
+}
+
+fn boolean(node: Node<'_, '_>) -> Result<bool, Mistake> {
+    node.get_ref().as_bool().ok_or_else(|| unexpected(node, "true or false"))
+}
+
+fn scalar(node: Node<'_, '_>) -> Result<Json, Mistake> {
+    let expected = || unexpected(node, "a string, a number, true or false");
+    match node.get_ref() {
+        DeValue::String(text) => Ok(Json::from(&**text)),
+        DeValue::Boolean(truth) => Ok(Json::from(*truth)),
+        DeValue::Integer(integer) => integer.as_str().parse::<i64>().map(Json::from).map_err(|_| expected()),
+        DeValue::Float(float) => float.as_str().parse::<f64>().map(Json::from).map_err(|_| expected()),
+        _ => Err(expected()),
+    }
+}
+
+fn word<T: Copy>(node: Node<'_, '_>, list: &[(&str, T)]) -> Result<T, Mistake> {
+    let text = string(node)?;
+    if let Some((_, found)) = list.iter().find(|(name, _)| *name == text) {
+        return Ok(*found);
+    }
+    let names: Vec<&str> = list.iter().map(|(name, _)| *name).collect();
+    Err((node.span(), format!("unknown word `{text}`{}", suggest(text, &names))))
+}
+
+fn unexpected(node: Node<'_, '_>, expected: &str) -> Mistake {
+    (node.span(), format!("expected {expected}, found {}", node.get_ref().type_str()))
+}
+
+fn table_of<'t, 'i>(node: Node<'t, 'i>) -> Result<&'t DeTable<'i>, Mistake> {
+    node.get_ref().as_table().ok_or_else(|| unexpected(node, "a table"))
+}
+
+/// A table whose keys are all known.
+struct Table<'t, 'i> {
+    entries: &'t DeTable<'i>,
+    span: Range<usize>,
+    what: String,
+}
+
+impl<'t, 'i> Table<'t, 'i> {
+    fn new(entries: &'t DeTable<'i>, known: &[&str], what: &str) -> Result<Self, Mistake> {
+        for key in entries.keys() {
+            let text: &str = key.get_ref();
+            if !known.contains(&text) {
+                return Err((key.span(), format!("{what} has no key `{text}`{}", suggest(text, known))));
+            }
+        }
+        Ok(Self { entries, span: 0..0, what: what.to_owned() })
+    }
+
+    fn of(node: Node<'t, 'i>, known: &[&str], what: &str) -> Result<Self, Mistake> {
+        Ok(Self { span: node.span(), ..Self::new(table_of(node)?, known, what)? })
+    }
+
+    fn get(&self, key: &str) -> Option<Node<'t, 'i>> {
+        self.entries.get(key)
+    }
+
+    fn required(&self, key: &str) -> Result<Node<'t, 'i>, Mistake> {
+        self.get(key).ok_or_else(|| (self.span.clone(), format!("{} needs `{key}`", self.what)))
+    }
+}

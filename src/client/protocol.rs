@@ -1,0 +1,161 @@
+//! Protocol files: how to talk to a node, without code.
+//!
+//! A protocol file is TOML. It has one table for each operation it teaches: `[read]` and `[write]` (what the clients
+//! of the load do), `[snapshot]` (everything a node holds) and `[ready]` (a sign of life). The format is documented for
+//! users in `workloads/protocols/README.md`; `workloads/protocols/lab2.toml` is a complete example, and is what the
+//! built-in protocol `lab2` is made of.
+//!
+//! How an answer is judged: the operation's `[[…answer]]` rules in order, the first that applies decides. If none does:
+//!
+//! | status | write | read, snapshot |
+//! |---|---|---|
+//! | 2xx | `ok`; `info` when an `error` place says something | `ok` when the value is found, else not understood; `fail` when an `error` place says something |
+//! | 4xx | `fail` | `fail` |
+//! | 5xx | `info` | `fail` |
+//! | other, or a 2xx whose body is no UTF-8 | not understood | not understood |
+//!
+//! An answer that is *not understood* is `info` for a write and `fail` for a read (design §4), and its body is kept.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::answer::{Purpose, Reading, ValueKind};
+use super::decode;
+use super::template::{Template, suggest};
+
+/// The protocols that come with the harness: name and file.
+pub const BUILT_IN: &[(&str, &str)] = &[("lab2", include_str!("../../workloads/protocols/lab2.toml"))];
+
+/// The operations a protocol file may teach: name and what each is for. A new one is a line here.
+pub(super) const OPERATIONS: [(&str, Purpose); 4] = [
+    ("read", Purpose::Read),
+    ("write", Purpose::Write),
+    ("snapshot", Purpose::Snapshot),
+    ("ready", Purpose::Ready),
+];
+
+/// How to talk to a node.
+#[derive(Clone, Debug)]
+pub struct Protocol {
+    pub(super) name: String,
+    pub(super) value_kind: ValueKind,
+    pub(super) keep_alive: bool,
+    pub(super) operations: Vec<Operation>,
+}
+
+/// One operation: the request, and how to read the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub name: &'static str,
+    pub purpose: Purpose,
+    pub method: String,
+    pub path: Template,
+    /// Names and values, apart from those the client sets itself.
+    pub headers: Vec<(String, Template)>,
+    pub body: Option<Template>,
+    pub reading: Reading,
+}
+
+impl Protocol {
+    /// The protocol called `name_or_path`: a built-in name, or the path of a protocol file (it has a `/` or ends in
+    /// `.toml`), relative to `base_dir`.
+    ///
+    /// # Errors
+    /// No such built-in, an unreadable file, or a mistake in it with its line and column.
+    pub fn load(name_or_path: &str, base_dir: &Path) -> Result<Arc<Self>, ProtocolError> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+            return Self::parse(text, &PathBuf::from(format!("{name}.toml")), name).map(Arc::new);
+        }
+        if !name_or_path.contains('/') && !name_or_path.ends_with(".toml") {
+            let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+            let hint = suggest(name_or_path, &names);
+            let message = format!(
+                "there is no built-in protocol `{name_or_path}`{hint} (a file's path has a `/` or ends in `.toml`)"
+            );
+            return Err(ProtocolError::without_place(None, message));
+        }
+        let path = base_dir.join(name_or_path);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ProtocolError::without_place(
+                Some(path.clone()),
+                format!("the protocol file cannot be read: {error}"),
+            )
+        })?;
+        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        Self::parse(&text, &path, &name).map(Arc::new)
+    }
+
+    /// Parses a protocol file's `text`; `path` is for errors, `name` is used unless the file has a `name`.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and column.
+    pub fn parse(text: &str, path: &Path, name: &str) -> Result<Self, ProtocolError> {
+        decode::protocol(text, path, name)
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The operations a load's `mix` may name.
+    pub fn operations(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let mixable = |operation: &&Operation| matches!(operation.purpose, Purpose::Read | Purpose::Write);
+        self.operations.iter().filter(mixable).map(|operation| operation.name)
+    }
+
+    /// Whether it teaches `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.operation(name).is_some()
+    }
+
+    /// Whether a node can be asked for everything it holds at once.
+    pub fn has_snapshot(&self) -> bool {
+        self.has("snapshot")
+    }
+
+    /// Whether the operation `name` changes the store, so that an unknown outcome retires the process that asked.
+    pub fn mutates(&self, name: &str) -> bool {
+        self.operation(name).is_some_and(|operation| operation.purpose == Purpose::Write)
+    }
+
+    pub(super) fn operation(&self, name: &str) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.name == name)
+    }
+}
+
+/// A mistake in a protocol file, or no such protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtocolError {
+    /// The file, unless a built-in name was not found.
+    pub file: Option<PathBuf>,
+    /// Line and column, from 1; columns count characters. `None` when the file could not be read.
+    pub place: Option<(usize, usize)>,
+    /// The bytes of the file it is about.
+    pub span: Option<Range<usize>>,
+    /// What is wrong, what was expected, the nearest word.
+    pub message: String,
+}
+
+impl ProtocolError {
+    fn without_place(file: Option<PathBuf>, message: String) -> Self {
+        Self { file, place: None, span: None, message }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}:", file.display())?;
+            if let Some((line, column)) = self.place {
+                write!(f, "{line}:{column}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ProtocolError {}

@@ -1,0 +1,80 @@
+//! Asking a node everything it holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Targets;
+use crate::client::{Answer, Client, Request};
+use crate::history::model::Held;
+use crate::history::recorder::Asked;
+use crate::history::{Outcome, Value};
+
+/// Probes one node: a process of its own in the history, beside the clients.
+#[derive(Debug)]
+pub struct Prober {
+    targets: Arc<Targets>,
+    place: usize,
+    process: u64,
+    client: Client,
+}
+
+impl Prober {
+    /// A prober of the node at `place` in the list, with process number `clients + place`; `None`: no such node.
+    pub fn new(targets: &Arc<Targets>, clients: u32, place: usize) -> Option<Self> {
+        let client = targets.client(place)?;
+        Some(Self { targets: Arc::clone(targets), place, process: u64::from(clients) + place as u64, client })
+    }
+
+    /// Whether the node gives a sign of life. Not recorded.
+    ///
+    /// # Errors
+    /// What came instead, as a sentence.
+    pub async fn ready(&mut self) -> Result<(), String> {
+        let targets = Arc::clone(&self.targets);
+        let _permit = targets.list[self.place].permit().await;
+        self.client.ready().await
+    }
+
+    /// What the node holds, recorded as one `snapshot` operation. Where the protocol or the node knows no snapshot, every
+    /// one of `keys` is read instead, and the operation spans all those reads: it fails when one of them does.
+    pub async fn snapshot(&mut self, keys: &[Arc<str>]) -> Answer {
+        let targets = Arc::clone(&self.targets);
+        let target = &targets.list[self.place];
+        let f = "snapshot";
+        let asked = Asked { process: self.process, f, key: None, value: &Value::Nil, node: &target.id };
+        // Only the first request waits for its turn before the invocation; the later ones wait within the operation.
+        let permit = target.permit().await;
+        targets.recorder.invoke(asked);
+        let mut answer = None;
+        if targets.protocol.has_snapshot() {
+            answer = Some(self.client.perform(&Request { f, key: "", value: &Value::Nil }).await);
+        }
+        drop(permit);
+        let answer = match answer {
+            Some(answer) if !answer.unsupported || !targets.protocol.has("read") => answer,
+            _ => self.read_all(keys).await,
+        };
+        targets.recorder.complete(asked, answer.completion());
+        targets.live.probed(self.place, f, &answer);
+        answer
+    }
+
+    async fn read_all(&mut self, keys: &[Arc<str>]) -> Answer {
+        let targets = Arc::clone(&self.targets);
+        let mut held = BTreeMap::new();
+        for key in keys {
+            let permit = targets.list[self.place].permit().await;
+            let answer = self.client.perform(&Request { f: "read", key, value: &Value::Nil }).await;
+            drop(permit);
+            if answer.outcome != Outcome::Ok {
+                let error = answer.error.as_deref().unwrap_or("no answer");
+                let error = Some(format!("reading {key}: {error}"));
+                return Answer { error, outcome: Outcome::Fail, ..answer };
+            }
+            if !answer.value.is_nil() {
+                held.insert(Arc::clone(key), Held { value: answer.value, version: answer.version });
+            }
+        }
+        Answer::held(held)
+    }
+}

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
-
 use super::proof;
 use super::results::{
     BypassRow, CheckRow, ExitRow, Failure, FaultRow, LoadRow, NodeRow, NotUnderstood, PhaseRow, Results,
@@ -198,44 +196,4 @@ fn main_ms(history: &History, client_ops: &[&Op]) -> u64 {
     let from_ns = history.phase_began_ns(Phase::Main).unwrap_or(0);
     let to_ns = history.phase_began_ns(Phase::Heal).unwrap_or(last_ns);
     to_ns.saturating_sub(from_ns) / 1_000_000
-}
-
-/// Evidence as words: `{"pid":12,"signal":9}` becomes `pid 12, signal 9`, nested names are joined by spaces.
-pub(super) fn in_words(json: &Json) -> String {
-    fn walk(name: &str, json: &Json, out: &mut Vec<String>) {
-        match json {
-            Json::Object(map) => {
-                for (key, value) in map {
-                    let key = key.replace('_', " ");
-                    walk(&if name.is_empty() { key } else { format!("{name} {key}") }, value, out);
-                }
-            }
-            Json::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-                items.iter().for_each(|item| walk(name, item, out));
-            }
-            Json::Array(items) => {
-                let words: Vec<String> = items.iter().map(scalar).collect();
-                out.push(format!("{name} {}", words.join(" ")).trim().to_owned());
-            }
-            Json::Null => {}
-            other => out.push(format!("{name} {}", scalar(other)).trim().to_owned()),
-        }
-    }
-    let mut words = Vec::new();
-    walk("", json, &mut words);
-    words.join(", ")
-}
-
-/// A number with its noise cut off, a string without its quotes.
-pub(super) fn scalar(json: &Json) -> String {
-    match json {
-        Json::String(text) => text.clone(),
-        Json::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
-        Json::Number(number) if number.is_f64() => {
-            let text = format!("{:.3}", number.as_f64().unwrap_or_default());
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        Json::Null => "–".to_owned(),
-        other => other.to_string(),
-    }
 }

@@ -13,6 +13,7 @@ pub mod style;
 pub mod table;
 pub mod verdict;
 
+mod evidence;
 mod proof;
 mod violations;
 

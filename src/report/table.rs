@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json};
 
-use super::build::{in_words, scalar};
+use super::evidence::{in_words, of_fault, scalar};
 use super::results::{CheckRow, ExitRow, FaultRow, Results};
 use super::style::{Paint, Style, one_line};
 use super::violations;
@@ -231,7 +231,7 @@ fn fault_cells(fault: &FaultRow) -> Vec<String> {
         Some(ended_ms) => format!("{:.1}–{:.1} s", seconds(fault.began_ms), seconds(ended_ms)),
         None => format!("from {:.1} s", seconds(fault.began_ms)),
     };
-    let evidence = one_line(&in_words(&fault.evidence), 120);
+    let evidence = one_line(&of_fault(&fault.evidence), 160);
     let effect = match (fault.took_effect, evidence.is_empty()) {
         (true, true) => "yes".to_owned(),
         (true, false) => evidence,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 
-use super::build::scalar;
+use super::evidence::scalar;
 use super::results::{CheckRow, HeldRow, ProofRow, Results, ViolationRow};
 use super::style::{Paint, Style, one_line};
 use crate::check::{CheckMode, Verdict};

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::style::Style;
-use state::State;
+use crate::history::Phase;
 
 mod state;
-use crate::history::Phase;
+
+use state::State;
 
 /// Something worth telling that happened in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -126,8 +126,8 @@ impl RepeatSummary {
 
     /// As JSON text, indented, ending in a newline.
     pub fn to_json(&self) -> String {
-        // Every key is a string, so writing to memory cannot fail.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        // Every key is a string, so this cannot fail.
+        let mut text = serde_json::to_string_pretty(self).expect("plain data is JSON");
         text.push('\n');
         text
     }

@@ -365,8 +365,8 @@ pub enum ReadError {
 impl Results {
     /// As JSON text, indented, ending in a newline: the content of `results.json` and the output of `--json`.
     pub fn to_json(&self) -> String {
-        // Map keys are strings and every number is finite, so writing to memory cannot fail.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        // Map keys are strings and every number is finite, so this cannot fail.
+        let mut text = serde_json::to_string_pretty(self).expect("plain data is JSON");
         text.push('\n');
         text
     }

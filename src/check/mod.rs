@@ -20,6 +20,18 @@ pub enum Verdict {
     Invalid,
 }
 
+/// What a check's verdict means for the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckMode {
+    /// The run fails unless it is valid.
+    Required,
+    /// Shown, never fails the run.
+    Reported,
+    /// The run fails unless it is invalid.
+    ExpectedToFail,
+}
+
 /// One violation, with the operations that prove it: take any one of them away and it is no longer proof.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Violation {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::check::CheckMode;
 use crate::fault::ScheduledFault;
 use crate::history::{Durability, Sessions};
 
@@ -95,16 +96,4 @@ pub struct LoadSpec {
     pub mix: Vec<(String, u32)>,
     /// `sessions`
     pub sessions: Sessions,
-}
-
-/// What a check's verdict means for the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckMode {
-    /// The run fails unless it is valid.
-    Required,
-    /// Shown, never fails the run.
-    Reported,
-    /// The run fails unless it is invalid.
-    ExpectedToFail,
 }

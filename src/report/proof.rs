@@ -1,0 +1,105 @@
+//! The operations behind a violation, looked up in the history and written out.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::results::{HeldRow, ProofRow, ViolationRow};
+use crate::check::Violation;
+use crate::history::{History, Op, Outcome, Phase};
+
+/// Longest value, as JSON text, that a proof repeats; longer ones are cut, the history has them whole.
+const VALUE_LIMIT: usize = 512;
+
+/// A violation with its operations and the nodes' final state written out.
+pub fn row(history: &History, violation: &Violation) -> ViolationRow {
+    let key = violation.key.as_deref();
+    let find = |index: &u64| {
+        let at = history.ops.binary_search_by_key(index, |op| op.index).ok()?;
+        Some(proof_row(&history.ops[at], key))
+    };
+    ViolationRow {
+        kind: violation.kind.to_owned(),
+        key: violation.key.clone(),
+        nodes: violation.nodes.clone(),
+        story: violation.story.clone(),
+        cause: violation.cause.clone(),
+        ops: violation.ops.clone(),
+        faults: violation.faults.clone(),
+        proof: violation.ops.iter().filter_map(find).collect(),
+        now: key.map(|key| held_now(history, key)).unwrap_or_default(),
+    }
+}
+
+fn proof_row(op: &Op, key: Option<&str>) -> ProofRow {
+    let held = key.and_then(|key| op.snapshot.as_ref()?.get(key));
+    let (value, version) = match (&op.snapshot, held) {
+        (Some(_), Some(held)) => (held.value.to_json(), held.version.as_ref()),
+        (Some(_), None) => (Json::Null, None),
+        (None, _) => (op.value.to_json(), op.version.as_ref()),
+    };
+    let outcome = match op.outcome {
+        Outcome::Ok => "ok",
+        Outcome::Fail => "fail",
+        Outcome::Info => "info",
+    };
+    ProofRow {
+        op: op.index,
+        process: op.process,
+        node: op.node.as_deref().map(str::to_owned),
+        f: op.f.to_string(),
+        key: op.key.as_deref().or(key.filter(|_| op.snapshot.is_some())).map(str::to_owned),
+        value: shortened(value),
+        version: version.map(crate::history::Version::to_json),
+        outcome: outcome.to_owned(),
+        invoked_ms: milliseconds(op.invoked_ns),
+        returned_ms: op.returned_ns.map(milliseconds),
+        error: op.error.as_deref().map(str::to_owned),
+    }
+}
+
+/// Microseconds are what the eye can use; more digits would only be noise in the file.
+fn milliseconds(ns: u64) -> f64 {
+    (ns / 1000) as f64 / 1e3
+}
+
+fn shortened(value: Json) -> Json {
+    let text = match &value {
+        Json::String(text) => text.clone(),
+        Json::Array(_) | Json::Object(_) => value.to_string(),
+        _ => return value,
+    };
+    if text.len() <= VALUE_LIMIT {
+        return value;
+    }
+    let kept: String = text.chars().take(VALUE_LIMIT).collect();
+    Json::String(format!("{kept}… ({} bytes)", text.len()))
+}
+
+/// What each node held under `key` when the run ended: by its last snapshot of the settle phase or, for systems
+/// without one, by the last read of the key it answered there. Empty when the run never came to settle.
+fn held_now(history: &History, key: &str) -> Vec<HeldRow> {
+    let Some(settle_ns) = history.phase_began_ns(Phase::Settle) else { return Vec::new() };
+    let snapshots = history.final_snapshots();
+    let mut reads: BTreeMap<&str, &Op> = BTreeMap::new();
+    for op in &history.ops {
+        let is_read = op.is_ok() && &*op.f == "read" && op.key.as_deref() == Some(key);
+        if let (true, Some(node)) = (is_read && op.invoked_ns >= settle_ns, op.node.as_deref()) {
+            reads.insert(node, op);
+        }
+    }
+    let held = |node: &String| {
+        let by_snapshot = snapshots.get(node.as_str()).and_then(|op| op.snapshot.as_ref());
+        let (answered, value, version) = match (by_snapshot, reads.get(node.as_str())) {
+            (Some(snapshot), _) => match snapshot.get(key) {
+                Some(held) => (true, held.value.to_json(), held.version.as_ref()),
+                None => (true, Json::Null, None),
+            },
+            (None, Some(read)) => (true, read.value.to_json(), read.version.as_ref()),
+            (None, None) => (false, Json::Null, None),
+        };
+        let version = version.map(crate::history::Version::to_json);
+        HeldRow { node: node.clone(), answered, value: shortened(value), version }
+    };
+    history.contract.nodes.iter().map(held).collect()
+}

@@ -1,0 +1,399 @@
+//! The summary of one run for people: what ran, what was checked, what was broken on purpose, what went wrong, and the
+//! command that runs it again.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json};
+
+use super::evidence::{in_words, of_fault, scalar};
+use super::results::{CheckRow, ExitRow, FaultRow, Results};
+use super::style::{Paint, Style, one_line};
+use super::violations;
+use crate::check::{CheckMode, Verdict};
+
+/// How many faults are listed; those that did not take effect come first.
+const SHOWN_FAULTS: usize = 20;
+/// How many log lines of one node are shown.
+const SHOWN_LOG_LINES: usize = 10;
+/// How many kinds of answers that were not understood are shown.
+const SHOWN_NOT_UNDERSTOOD: usize = 5;
+/// Below this share of the asked rate, the clients could not keep it.
+const KEPT: f64 = 0.95;
+
+/// The whole summary, ending in a newline. Its last line is the command that runs it again.
+pub fn render(results: &Results, style: &Style) -> String {
+    let mut out = String::new();
+    out.push_str(&head(results, style));
+    out.push_str(&checks(results, style));
+    out.push_str(&figures(results, style));
+    out.push_str(&faults(results, style));
+    out.push_str(&violations::section(results, style));
+    out.push_str(&exits(results, style));
+    out.push_str(&not_understood(results, style));
+    out.push_str(&troubles(results, style));
+    out.push_str(&tail(results, style));
+    out
+}
+
+fn section(style: &Style, name: &str) -> String {
+    format!("\n{}\n", style.paint(Paint::Strong, &style.text(name)))
+}
+
+fn head(results: &Results, style: &Style) -> String {
+    let nodes: Vec<&str> = results.nodes.iter().map(|node| node.id.as_str()).collect();
+    let nodes = match nodes.as_slice() {
+        [] => "no nodes".to_owned(),
+        [only] => format!("1 node ({only})"),
+        several => format!("{} nodes ({})", several.len(), several.join(" ")),
+    };
+    let seconds = results.duration_ms as f64 / 1e3;
+    let line = format!("{} · seed {} · {nodes} · {seconds:.1} s", results.workload, results.seed);
+    let mut out = format!("{}\n", style.paint(Paint::Strong, &style.wrap(&line, 2)));
+    let load = &results.load;
+    let asked =
+        if load.asked_rate > 0.0 { format!(" of {} asked", number(load.asked_rate)) } else { String::new() };
+    let line = format!(
+        "{} operations: {} ok, {} fail, {} info; {} a second{asked}",
+        load.ok + load.fail + load.info,
+        load.ok,
+        load.fail,
+        load.info,
+        number(load.achieved_rate)
+    );
+    let _ = writeln!(out, "{}", style.wrap(&line, 2));
+    if load.asked_rate > 0.0 && load.achieved_rate < KEPT * load.asked_rate {
+        let skipped = match load.skipped {
+            0 => String::new(),
+            count => {
+                format!(" {count} operations were never sent: every client was still waiting for an answer.")
+            }
+        };
+        let line = format!("The clients could not keep the rate that was asked for.{skipped}");
+        let _ = writeln!(out, "{}", style.paint(Paint::Doubt, &style.wrap(&line, 2)));
+    }
+    if let Some(ms) = results.settle.converged_ms {
+        let line = format!(
+            "The replicas agreed {:.1} s after the heal ({} s allowed)",
+            ms as f64 / 1e3,
+            number(results.settle.within_ms as f64 / 1e3)
+        );
+        let _ = writeln!(out, "{}", style.wrap(&line, 2));
+    }
+    out
+}
+
+/// At most one decimal, none where it would be 0.
+fn number(value: f64) -> String {
+    let text = format!("{value:.1}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+fn checks(results: &Results, style: &Style) -> String {
+    if results.checks.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = results
+        .checks
+        .iter()
+        .map(|check| {
+            vec![check.name.clone(), mode(check.mode).into(), word(check.verdict).into(), bite(check)]
+        })
+        .collect();
+    let verdict_paint = |column: usize, text: &str| match (column, text) {
+        (2, "valid") => Some(Paint::Good),
+        (2, "unknown") => Some(Paint::Doubt),
+        (2, "invalid") => Some(Paint::Bad),
+        _ => None,
+    };
+    let table = style.table(&["check", "mode", "verdict", "what it had to bite on"], &rows, verdict_paint);
+    format!("\n{table}\n")
+}
+
+/// A mode as the table writes it.
+fn mode(mode: CheckMode) -> &'static str {
+    match mode {
+        CheckMode::Required => "required",
+        CheckMode::Reported => "reported",
+        CheckMode::ExpectedToFail => "expected to fail",
+    }
+}
+
+/// A verdict as it is written everywhere.
+pub(super) fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "valid",
+        Verdict::Unknown => "unknown",
+        Verdict::Invalid => "invalid",
+    }
+}
+
+fn bite(check: &CheckRow) -> String {
+    let mut parts = Vec::new();
+    if check.violations_total > 0 {
+        let plural = if check.violations_total == 1 { "violation" } else { "violations" };
+        parts.push(format!("{} {plural}", check.violations_total));
+    }
+    if let Some(reason) = &check.reason {
+        parts.push(reason.clone());
+    }
+    let evidence = in_words(&Json::Object(check.evidence.clone()));
+    if !evidence.is_empty() {
+        parts.push(evidence);
+    }
+    if check.excused > 0 {
+        let plural = if check.excused == 1 { "loss" } else { "losses" };
+        parts.push(format!("{} {plural} excused by the declared durability", check.excused));
+    }
+    parts.join("; ")
+}
+
+/// Figures that checks measured: a table where they are rows of the same columns, else a line.
+fn figures(results: &Results, style: &Style) -> String {
+    let mut out = String::new();
+    for check in results.checks.iter().filter(|check| !check.stats.is_empty()) {
+        out.push_str(&section(style, &format!("{} measured", check.name)));
+        let (tables, plain): (Map<String, Json>, Map<String, Json>) =
+            check.stats.clone().into_iter().partition(|(_, value)| value.is_object() || value.is_array());
+        if !plain.is_empty() {
+            let _ = writeln!(out, "{}", style.wrap(&in_words(&Json::Object(plain)), 0));
+        }
+        if let Some(rows) = grid(&tables) {
+            let headers: Vec<&str> = rows[0].iter().map(String::as_str).collect();
+            let _ = writeln!(out, "{}", style.table(&headers, &rows[1..], |_, _| None));
+        } else if !tables.is_empty() {
+            let _ = writeln!(out, "{}", style.wrap(&in_words(&Json::Object(tables)), 0));
+        }
+    }
+    out
+}
+
+/// Rows and columns, headers first, of `{"healthy": {"ok": 1, "p50_ms": 2}, …}` or `{"phases": [{…}, …]}`.
+fn grid(stats: &Map<String, Json>) -> Option<Vec<Vec<String>>> {
+    let flat = |row: &Map<String, Json>| row.values().all(|value| !value.is_object() && !value.is_array());
+    let mut rows: Vec<(Option<&str>, &Map<String, Json>)> = Vec::new();
+    for (name, value) in stats {
+        match value {
+            Json::Object(row) => rows.push((Some(name), row)),
+            Json::Array(items) => {
+                for item in items {
+                    rows.push((None, item.as_object()?));
+                }
+            }
+            _ => return None,
+        }
+    }
+    if rows.is_empty() || !rows.iter().all(|(_, row)| flat(row) && !row.is_empty()) {
+        return None;
+    }
+    let named = rows.iter().any(|(name, _)| name.is_some());
+    let mut columns: Vec<&String> = Vec::new();
+    for key in rows.iter().flat_map(|(_, row)| row.keys()) {
+        if !columns.contains(&key) {
+            columns.push(key);
+        }
+    }
+    let lead = |text: &str| named.then(|| text.replace('_', " "));
+    let mut grid = vec![
+        lead("").into_iter().chain(columns.iter().map(|column| column.replace('_', " "))).collect::<Vec<_>>(),
+    ];
+    for (name, row) in &rows {
+        let cells = columns.iter().map(|column| row.get(*column).map_or_else(|| "–".to_owned(), scalar));
+        grid.push(lead(name.unwrap_or("")).into_iter().chain(cells).collect());
+    }
+    Some(grid)
+}
+
+fn faults(results: &Results, style: &Style) -> String {
+    if results.faults.is_empty() {
+        return String::new();
+    }
+    let mut listed: Vec<&FaultRow> = results.faults.iter().collect();
+    let hidden = listed.len().saturating_sub(SHOWN_FAULTS);
+    if hidden > 0 {
+        // A stable sort: those without effect first, else in order of time.
+        listed.sort_by_key(|fault| fault.took_effect);
+        listed.truncate(SHOWN_FAULTS);
+    }
+    let rows: Vec<Vec<String>> = listed.iter().map(|fault| fault_cells(fault)).collect();
+    let table = style.table(&["fault", "when", "took effect", "ops"], &rows, |column, text| {
+        (column == 2 && text.starts_with("NO")).then_some(Paint::Bad)
+    });
+    let mut out = format!("\n{table}\n");
+    if hidden > 0 {
+        let _ = writeln!(out, "and {hidden} more in results.json");
+    }
+    out
+}
+
+fn fault_cells(fault: &FaultRow) -> Vec<String> {
+    let seconds = |ms: u64| ms as f64 / 1e3;
+    let when = match fault.ended_ms {
+        Some(ended_ms) => format!("{:.1}–{:.1} s", seconds(fault.began_ms), seconds(ended_ms)),
+        None => format!("from {:.1} s", seconds(fault.began_ms)),
+    };
+    let evidence = one_line(&of_fault(&fault.evidence), 160);
+    let effect = match (fault.took_effect, evidence.is_empty()) {
+        (true, true) => "yes".to_owned(),
+        (true, false) => evidence,
+        (false, true) => "NO".to_owned(),
+        (false, false) => format!("NO: {evidence}"),
+    };
+    let name =
+        if fault.label.is_empty() { format!("{} {}", fault.f, fault.target) } else { fault.label.clone() };
+    vec![name, when, effect, fault.overlapping_ops.to_string()]
+}
+
+fn exits(results: &Results, style: &Style) -> String {
+    let mut out = String::new();
+    for node in &results.nodes {
+        for exit in node.exits.iter().filter(|exit| !exit.expected) {
+            let line =
+                format!("{} ended by itself at {:.1} s: {}", node.id, exit.at_ms as f64 / 1e3, how(exit));
+            let _ = writeln!(out, "\n{}", style.paint(Paint::Bad, &style.wrap(&line, 2)));
+            out.push_str(&log(&exit.log, style));
+        }
+    }
+    out
+}
+
+fn how(exit: &ExitRow) -> String {
+    match (exit.signal, exit.code) {
+        (Some(signal), _) => match signal_name(signal) {
+            Some(name) => format!("signal {signal} ({name})"),
+            None => format!("signal {signal}"),
+        },
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => "nobody knows how".to_owned(),
+    }
+}
+
+/// Names of the signals that end processes; those whose numbers every Unix shares.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+fn log(lines: &[String], style: &Style) -> String {
+    let mut out = String::new();
+    if lines.is_empty() {
+        out.push_str("  (it logged nothing)\n");
+    }
+    for line in lines.iter().skip(lines.len().saturating_sub(SHOWN_LOG_LINES)) {
+        let _ =
+            writeln!(out, "  | {}", one_line(&style.text(line.trim_end()), style.width.saturating_sub(4)));
+    }
+    out
+}
+
+fn not_understood(results: &Results, style: &Style) -> String {
+    if results.not_understood.is_empty() {
+        return String::new();
+    }
+    let mut out = section(style, "Answers that were not understood");
+    for answer in results.not_understood.iter().take(SHOWN_NOT_UNDERSTOOD) {
+        let line = format!("{} {} ×{}: {}", answer.node, answer.f, answer.count, answer.why);
+        let _ = writeln!(out, "{}", style.wrap(&line, 2));
+        let raw = if answer.raw.is_empty() { "(an empty body)" } else { &answer.raw };
+        for line in raw.lines().take(SHOWN_LOG_LINES) {
+            let _ = writeln!(
+                out,
+                "  | {}",
+                one_line(&style.text(line.trim_end()), style.width.saturating_sub(4))
+            );
+        }
+    }
+    let hidden = results.not_understood.len().saturating_sub(SHOWN_NOT_UNDERSTOOD);
+    if hidden > 0 {
+        let _ = writeln!(out, "and {hidden} more kinds in results.json");
+    }
+    out
+}
+
+/// Failures with their logs, bypasses, notes.
+fn troubles(results: &Results, style: &Style) -> String {
+    let mut out = String::new();
+    for failure in results.failures.iter().filter(|failure| failure.node.is_some() || !failure.log.is_empty())
+    {
+        let _ = writeln!(out, "\n{}", style.paint(Paint::Bad, &style.wrap(&failure.what, 2)));
+        out.push_str(&log(&failure.log, style));
+    }
+    if !results.notes.is_empty() || !results.bypasses.is_empty() {
+        out.push('\n');
+    }
+    for bypass in &results.bypasses {
+        let line = format!(
+            "note: {} talks to {} at an address it was not given; such a connection was seen {} times, and no fault \
+             on a link can touch it",
+            bypass.from, bypass.to, bypass.seen
+        );
+        let _ = writeln!(out, "{}", style.wrap(&line, 2));
+    }
+    for note in &results.notes {
+        let _ = writeln!(out, "{}", style.wrap(&format!("note: {note}"), 2));
+    }
+    out
+}
+
+fn tail(results: &Results, style: &Style) -> String {
+    let mut out = String::from("\n");
+    let verdict = style.paint(Paint::of(results.verdict), &word(results.verdict).to_uppercase());
+    let sentence = match (results.verdict, results.exit_code) {
+        (Verdict::Valid, _) => kept(results),
+        (Verdict::Invalid, _) => match results.failing_checks().next().map(|check| check.mode) {
+            Some(CheckMode::ExpectedToFail) => String::from("an anomaly that was expected did not show"),
+            _ => String::from("promises were broken"),
+        },
+        (Verdict::Unknown, 4) => String::from("the run was not what it should have been"),
+        (Verdict::Unknown, _) => String::from("it cannot be said whether the promises were kept"),
+    };
+    let sentence = match results.why.as_slice() {
+        [] => sentence,
+        [only] => only.clone(),
+        _ => format!("{sentence}:"),
+    };
+    // The word is coloured after wrapping: colour codes have no width.
+    let plain = format!("{} {sentence}", word(results.verdict).to_uppercase());
+    let wrapped = style.wrap(&plain, 2);
+    let _ = writeln!(out, "{}", wrapped.replacen(&word(results.verdict).to_uppercase(), &verdict, 1));
+    if results.why.len() > 1 {
+        for why in &results.why {
+            let _ = writeln!(out, "{}", style.wrap(&format!("- {why}"), 2));
+        }
+    }
+    if let Some(folder) = &results.folder {
+        let _ = writeln!(out, "Everything it left is in {}", style.text(folder));
+    }
+    if !results.rerun.is_empty() {
+        // Whole, whatever its length: it is there to be copied.
+        let _ = writeln!(out, "Run it again with the same seed:\n  {}", style.text(&results.rerun));
+    }
+    out
+}
+
+/// The sentence of a valid run.
+fn kept(results: &Results) -> String {
+    let required = results.checks.iter().filter(|check| check.mode == CheckMode::Required).count();
+    let checks = match required {
+        0 => "nothing was required".to_owned(),
+        1 => "the required check held".to_owned(),
+        2 => "both required checks held".to_owned(),
+        count => format!("all {count} required checks held"),
+    };
+    match results.faults.len() {
+        0 => format!("{checks}; no fault was injected"),
+        1 => format!("{checks}, and the fault took effect"),
+        count => format!("{checks}, and all {count} faults took effect"),
+    }
+}

@@ -1,0 +1,160 @@
+//! The violations of one run as tables: for each what happened, where, under which fault, the operations that prove
+//! it, who disagrees now, and the likely cause.
+
+use std::fmt::Write as _;
+
+use serde_json::Value as Json;
+
+use super::evidence::scalar;
+use super::results::{CheckRow, HeldRow, ProofRow, Results, ViolationRow};
+use super::style::{Paint, Style, one_line};
+use crate::check::{CheckMode, Verdict};
+use crate::history::Version;
+
+/// How many violations of one check are shown; `results.json` has the others.
+pub const SHOWN_PER_CHECK: usize = 5;
+/// Longest value shown, in characters.
+const VALUE_WIDTH: usize = 40;
+/// Longest key shown, in characters.
+const KEY_WIDTH: usize = 24;
+
+/// All violations, a section a check; empty when there are none.
+pub fn section(results: &Results, style: &Style) -> String {
+    let mut out = String::new();
+    for check in results.checks.iter().filter(|check| !check.violations.is_empty()) {
+        let _ = writeln!(out, "\n{}", style.paint(Paint::Strong, &style.text(&heading(check))));
+        for (at, violation) in check.violations.iter().take(SHOWN_PER_CHECK).enumerate() {
+            let _ = writeln!(out, "{}", one(at + 1, violation, style));
+        }
+        let shown = check.violations.len().min(SHOWN_PER_CHECK) as u64;
+        if check.violations_total > shown {
+            let rest = check.violations_total - shown;
+            // results.json is limited too: promise no more than it holds.
+            let there = check.violations.len() as u64 - shown;
+            let _ = match there {
+                0 => writeln!(out, "and {rest} more"),
+                there if there == rest => writeln!(out, "and {rest} more in results.json"),
+                there => writeln!(out, "and {rest} more, {there} of them in results.json"),
+            };
+        }
+    }
+    out
+}
+
+fn heading(check: &CheckRow) -> String {
+    let note = match check.mode {
+        CheckMode::Required => "",
+        CheckMode::Reported => ", reported only",
+        CheckMode::ExpectedToFail => ", expected",
+    };
+    let plural = if check.violations_total == 1 { "violation" } else { "violations" };
+    format!("{}: {} {plural}{note}", check.name, check.violations_total)
+}
+
+fn one(number: usize, violation: &ViolationRow, style: &Style) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |label: &str, text: String| {
+        if !text.is_empty() {
+            rows.push(vec![label.to_owned(), text]);
+        }
+    };
+    row("what", violation.story.clone());
+    row("node", violation.nodes.join(", "));
+    row("under", violation.faults.join("\n"));
+    row("proof", proof(violation));
+    row("now", now(&violation.now));
+    row("cause", violation.cause.clone());
+    let title = match &violation.key {
+        Some(key) => format!("{} of {}", violation.kind, one_line(key, KEY_WIDTH)),
+        None => violation.kind.clone(),
+    };
+    style.table(&[&format!("#{number}"), &title], &rows, |column, text| match (column, text) {
+        (0, _) => Some(Paint::Faint),
+        (1, text) if text == title => Some(Paint::of(Verdict::Invalid)),
+        _ => None,
+    })
+}
+
+/// One line an operation, its parts below one another: `p3 B  write k1=17  ok  1.874–1.875 s  ts 9 of B`.
+fn proof(violation: &ViolationRow) -> String {
+    let lines: Vec<[String; 5]> = violation.proof.iter().map(parts).collect();
+    let mut widths = [0; 5];
+    for line in &lines {
+        for (width, part) in widths.iter_mut().zip(line) {
+            *width = part.chars().count().max(*width);
+        }
+    }
+    let mut out = String::new();
+    for line in &lines {
+        let padded = line.iter().zip(widths).map(|(part, width)| format!("{part:width$}"));
+        let _ = writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    let missing = violation.ops.len().saturating_sub(lines.len());
+    if missing > 0 {
+        let plural = if missing == 1 { "operation" } else { "operations" };
+        let _ = writeln!(out, "({missing} {plural} of it not found in the history)");
+    }
+    out.trim_end().to_owned()
+}
+
+fn parts(op: &ProofRow) -> [String; 5] {
+    let who = format!("p{} {}", op.process, op.node.as_deref().unwrap_or("?"));
+    let key = op.key.as_deref().map(|key| one_line(key, KEY_WIDTH)).unwrap_or_default();
+    // A read that was not answered saw no value: `= nothing` would be a claim.
+    let saw = op.f == "write" || op.outcome == "ok";
+    let value = if saw { format!("={}", value(&op.value)) } else { String::new() };
+    let what = format!("{} {key}{value}", op.f);
+    let tail = match (&op.version, &op.error) {
+        (Some(json), _) => version(json),
+        (None, Some(error)) => one_line(error, VALUE_WIDTH),
+        (None, None) => String::new(),
+    };
+    [who, what, op.outcome.clone(), times(op.invoked_ms, op.returned_ms), tail]
+}
+
+/// `1.874–1.875 s`, or `from 1.874 s` of an operation that never returned.
+fn times(invoked_ms: f64, returned_ms: Option<f64>) -> String {
+    let seconds = |ms: f64| ms / 1e3;
+    match returned_ms {
+        Some(returned_ms) => format!("{:.3}–{:.3} s", seconds(invoked_ms), seconds(returned_ms)),
+        None => format!("from {:.3} s", seconds(invoked_ms)),
+    }
+}
+
+/// A value as people write it: `17`, `"x"`, `nothing`.
+fn value(json: &Json) -> String {
+    let text = match json {
+        Json::Null => "nothing".to_owned(),
+        Json::String(text) => format!("\"{text}\""),
+        other => scalar(other),
+    };
+    one_line(&text, VALUE_WIDTH)
+}
+
+fn version(json: &Json) -> String {
+    Version::from_json(json)
+        .map_or_else(|| one_line(&json.to_string(), VALUE_WIDTH), |found| found.to_string())
+}
+
+/// Who holds what: `A, C: 118 (ts 41 of A)` a line, the largest group first, then in the order of the nodes.
+fn now(held: &[HeldRow]) -> String {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for row in held {
+        let what = match (row.answered, &row.version) {
+            (false, _) => "no answer".to_owned(),
+            (true, Some(json)) => format!("{} ({})", value(&row.value), version(json)),
+            (true, None) => value(&row.value),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, nodes)) => nodes.push(&row.node),
+            None => groups.push((what, vec![&row.node])),
+        }
+    }
+    if let [(what, nodes)] = groups.as_slice() {
+        let all = if nodes.len() == 1 { nodes[0].to_owned() } else { "all nodes".to_owned() };
+        return format!("{all}: {what}");
+    }
+    groups.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));
+    let line = |(what, nodes): &(String, Vec<&str>)| format!("{}: {what}", nodes.join(", "));
+    groups.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -41,9 +41,11 @@ pub async fn catch_up(replica: Arc<Replica>, peer: Arc<Peer>) {
             () = sleep_until(next), if pulls.len() < UNDER_WAY => {
                 next = Instant::now() + EVERY + Duration::from_millis(random_below(JITTER_MS));
                 let peer = Arc::clone(&peer);
-                pulls.spawn(async move { timeout(PATIENCE, pull(&peer)).await });
+                pulls.spawn(async move {
+                    timeout(PATIENCE, pull(&peer)).await.unwrap_or(Pulled::Nothing(None))
+                });
             }
-            Some(Ok(Ok(pulled))) = pulls.join_next(), if !pulls.is_empty() => match pulled {
+            Some(ended) = pulls.join_next() => match ended.unwrap_or(Pulled::Nothing(None)) {
                 Pulled::Store(store) => {
                     let began = Instant::now();
                     peer.seen_alive();

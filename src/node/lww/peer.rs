@@ -65,6 +65,23 @@ impl Queue {
     }
 }
 
+/// How hard a peer is tried.
+struct Pace {
+    /// In a row.
+    failures: u32,
+    /// What the next attempt may take.
+    patience: Duration,
+    /// When the next attempt may begin.
+    not_before: Instant,
+}
+
+impl Pace {
+    /// One attempt at a time while the peer is silent: it says as much as eight.
+    fn window(&self) -> usize {
+        if self.failures == 0 { WINDOW } else { 1 }
+    }
+}
+
 /// How one attempt ended.
 enum Attempt {
     Delivered,
@@ -116,16 +133,12 @@ impl Peer {
     /// Delivers what is queued, for ever. `me` names this node in messages.
     pub async fn deliver(self: Arc<Self>, me: &str) {
         let mut under_way = JoinSet::new();
-        let mut failures = 0_u32;
-        let mut patience = BRISK;
-        let mut not_before = Instant::now();
+        let mut pace = Pace { failures: 0, patience: BRISK, not_before: Instant::now() };
         loop {
-            // One attempt at a time while the peer is silent: it says as much as eight.
-            let window = if failures == 0 { WINDOW } else { 1 };
-            let waiting = Instant::now() < not_before;
-            let free = !waiting && under_way.len() < window;
+            let waiting = Instant::now() < pace.not_before;
+            let free = !waiting && under_way.len() < pace.window();
             if let Some(write) = free.then(|| self.lock_queue().pop()).flatten() {
-                let peer = Arc::clone(&self);
+                let (peer, patience) = (Arc::clone(&self), pace.patience);
                 under_way.spawn(async move {
                     let began = Instant::now();
                     let attempt = peer.attempt(&write, patience).await;
@@ -134,32 +147,39 @@ impl Peer {
                 continue;
             }
             tokio::select! {
-                Some(Ok((write, attempt, took))) = under_way.join_next() => match attempt {
-                    Attempt::Delivered => {
-                        if failures > 0 {
-                            say!("{me}: {} answers again", self.url.as_str());
-                        }
-                        failures = 0;
-                        patience = if took < BRISK / 2 { BRISK } else { PATIENT };
+                Some(ended) = under_way.join_next() => {
+                    if let Ok((write, attempt, took)) = ended {
+                        self.settle(me, &mut pace, write, attempt, took);
                     }
-                    Attempt::Rejected(why) => {
-                        say!("{me}: {} rejects {}: {why}", self.url.as_str(), write.key);
-                    }
-                    Attempt::Failed(error) => {
-                        if failures == 0 {
-                            say!("{me}: {} does not answer: {error}", self.url.as_str());
-                        }
-                        failures = failures.saturating_add(1);
-                        if matches!(error, HttpError::TimedOut) {
-                            patience = PATIENT;
-                        }
-                        not_before = Instant::now() + back_off(failures);
-                        self.put_back(write, &error);
-                    }
-                },
-                () = sleep_until(not_before), if waiting => {}
-                () = self.reachable.notified(), if waiting => not_before = Instant::now(),
+                }
+                () = sleep_until(pace.not_before), if waiting => {}
+                () = self.reachable.notified(), if waiting => pace.not_before = Instant::now(),
                 () = self.queued.notified(), if free => {}
+            }
+        }
+    }
+
+    fn settle(&self, me: &str, pace: &mut Pace, write: Arc<Write>, attempt: Attempt, took: Duration) {
+        let peer = self.url.as_str();
+        match attempt {
+            Attempt::Delivered => {
+                if pace.failures > 0 {
+                    say!("{me}: {peer} answers again");
+                }
+                pace.failures = 0;
+                pace.patience = if took < BRISK / 2 { BRISK } else { PATIENT };
+            }
+            Attempt::Rejected(why) => say!("{me}: {peer} rejects {}: {why}", write.key),
+            Attempt::Failed(error) => {
+                if pace.failures == 0 {
+                    say!("{me}: {peer} does not answer: {error}");
+                }
+                pace.failures = pace.failures.saturating_add(1);
+                if matches!(error, HttpError::TimedOut) {
+                    pace.patience = PATIENT;
+                }
+                pace.not_before = Instant::now() + back_off(pace.failures);
+                self.put_back(write, &error);
             }
         }
     }

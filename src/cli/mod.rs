@@ -1,5 +1,8 @@
 //! The command line: one file a subcommand.
 
+mod client;
+mod node;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,9 +27,15 @@ pub struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {}
+enum Command {
+    Node(node::NodeArgs),
+    Client(client::ClientArgs),
+}
 
 /// Carries out the command line; the exit code is the process's.
 pub fn main(cli: Cli) -> ExitCode {
-    match cli.command {}
+    match cli.command {
+        Command::Node(args) => node::main(args),
+        Command::Client(args) => client::main(args),
+    }
 }

@@ -114,6 +114,7 @@ fn client_ops(history: &History) -> impl Iterator<Item = &Op> {
 
 fn check_row(history: &History, (name, mode, result): Checked) -> CheckRow {
     CheckRow {
+        promise: crate::check::find(&name).map(|check| check.about().to_owned()).unwrap_or_default(),
         name,
         mode,
         verdict: result.verdict,

@@ -222,6 +222,7 @@ mod tests {
             .zip(verdicts)
             .map(|(name, verdict)| CheckRow {
                 name: name.into(),
+                promise: String::new(),
                 mode: CheckMode::Required,
                 verdict,
                 reason: (verdict == Verdict::Unknown).then(|| "nothing was written".into()),

@@ -84,6 +84,9 @@ pub struct Results {
 pub struct CheckRow {
     /// Its name in `[checks]`.
     pub name: String,
+    /// What it holds the system to, in one sentence.
+    #[serde(default)]
+    pub promise: String,
     /// What its verdict means for the run.
     pub mode: CheckMode,
     /// The conclusion.

@@ -119,6 +119,7 @@ mod tests {
     fn check(mode: CheckMode, verdict: Verdict) -> CheckRow {
         CheckRow {
             name: "lww".into(),
+            promise: String::new(),
             mode,
             verdict,
             reason: (verdict == Verdict::Unknown).then(|| "no write".into()),

@@ -23,6 +23,9 @@ pub fn section(results: &Results, style: &Style) -> String {
     let mut out = String::new();
     for check in results.checks.iter().filter(|check| !check.violations.is_empty()) {
         let _ = writeln!(out, "\n{}", style.paint(Paint::Strong, &style.text(&heading(check))));
+        if !check.promise.is_empty() {
+            let _ = writeln!(out, "{}", style.wrap(&format!("promised: {}", check.promise), 2));
+        }
         for (at, violation) in check.violations.iter().take(SHOWN_PER_CHECK).enumerate() {
             let _ = writeln!(out, "{}", one(at + 1, violation, style));
         }

@@ -208,7 +208,14 @@ fn diverged_runs() -> Results {
     ];
     let mut history = history();
     history.converged_ms = None;
-    Results::build(&history, checks, facts())
+    let mut results = Results::build(&history, checks, facts());
+    // Fixed here, so that the words of a check can change without this picture.
+    for (check, promise) in
+        results.checks.iter_mut().zip(["All replicas agree once the faults are over.", "", "", ""])
+    {
+        check.promise = promise.to_owned();
+    }
+    results
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Where links listen: the addresses a node is told for its peers.
 
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Endpoint;
 use super::error::NetworkError;
+use super::sockets::Sockets;
 use crate::seed::Rng;
 
 /// How links are told apart.
@@ -82,9 +83,15 @@ fn try_places(
                     address: wanted,
                     error,
                 };
-                let socket = bound(wanted).map_err(refused)?;
-                let address = socket.local_addr().map_err(refused)?.as_socket().unwrap_or(wanted);
-                let reserved = (addressing == Addressing::Ports).then_some(socket);
+                let (address, reserved) = match bound(wanted) {
+                    Ok(socket) => {
+                        let address = socket.local_addr().map_err(refused)?.as_socket().unwrap_or(wanted);
+                        (address, (addressing == Addressing::Ports).then_some(socket))
+                    }
+                    // No other address would do: told as trouble once the link is to listen.
+                    Err(error) if error.kind() == ErrorKind::AddrInUse && wildcard(port) => (wanted, None),
+                    Err(error) => return Err(refused(error)),
+                };
                 places.push(Place { from, to, port, address, reserved });
             }
         }
@@ -101,6 +108,10 @@ pub(super) fn bound(address: SocketAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+fn wildcard(port: u16) -> bool {
+    Sockets::default().listening(port, None).is_some_and(|listening| listening.wildcard)
 }
 
 /// Errors: an id or a port is given twice.

@@ -103,7 +103,6 @@ impl Pair {
         }
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         lock(&self.connections).len()
     }

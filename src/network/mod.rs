@@ -199,6 +199,14 @@ impl Network {
         Ok(self.lane(from, to).0.counters.snapshot())
     }
 
+    /// Connections open between two nodes at this moment, whoever opened them, held ones included.
+    ///
+    /// Errors: there is no such link.
+    pub fn open_connections(&self, one: &str, other: &str) -> Result<usize, NetworkError> {
+        let (one, other) = self.ends(one, other)?;
+        Ok(self.lane(one, other).1.len())
+    }
+
     /// Says that `node` has been started, or is ready: its ports are looked at now and often from now on. If it
     /// listens already its links are open when this returns.
     ///

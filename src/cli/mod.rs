@@ -2,6 +2,7 @@
 
 mod client;
 mod node;
+mod warden;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,9 @@ pub struct Cli {
 enum Command {
     Node(node::NodeArgs),
     Client(client::ClientArgs),
+    /// Watches over the processes of a run; started by the harness itself.
+    #[command(hide = true)]
+    Warden,
 }
 
 /// Carries out the command line; the exit code is the process's.
@@ -37,5 +41,6 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Node(args) => node::main(args),
         Command::Client(args) => client::main(args),
+        Command::Warden => warden::main(),
     }
 }

@@ -4,6 +4,15 @@
 //! under the faults that were really injected. And it has **teeth**: where nothing could have been found it says
 //! `unknown`, not `valid`.
 
+mod convergence;
+mod facts;
+mod finals;
+mod findings;
+mod floor;
+mod phantom;
+mod stamp;
+mod tell;
+
 use serde_json::{Map, Value as Json};
 
 use crate::history::History;
@@ -73,7 +82,7 @@ pub trait Check: Sync {
 }
 
 /// Every check there is. Adding one is a file and a line here.
-pub static CHECKS: &[&dyn Check] = &[];
+pub static CHECKS: &[&dyn Check] = &[&convergence::Convergence];
 
 /// The check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Check> {

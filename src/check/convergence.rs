@@ -93,7 +93,7 @@ fn undecided(facts: &Facts, finals: &Finals, key: KeyId) -> bool {
 
 fn findings_of(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) {
     for node in &finals.absent {
-        findings.add(Found::NoAnswer(*node));
+        findings.add(facts, Found::NoAnswer(*node));
     }
     for key in facts.keys.all() {
         let mut groups: Vec<(Option<SightId>, Vec<NodeId>)> = Vec::new();
@@ -102,7 +102,7 @@ fn findings_of(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) {
             if let Some(id) = held
                 && let Some(phantom) = phantom::judge(facts, facts.sight(id))
             {
-                findings.add(Found::Phantom(id, phantom, key));
+                findings.add(facts, Found::Phantom(id, phantom, key));
             }
             match groups.iter_mut().find(|(other, _)| same(facts, *other, held)) {
                 Some((_, nodes)) => nodes.push(*node),
@@ -122,7 +122,7 @@ fn findings_of(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) {
         let waited_ns = newest.end_ns().max(other.end_ns()).saturating_sub(finals.settle_ns);
         let mut ops = vec![newest.index, other.index];
         ops.sort_unstable();
-        findings.add(Found::Diverged(Diverged { key, groups, waited_ns, ops }));
+        findings.add(facts, Found::Diverged(Diverged { key, groups, waited_ns, ops }));
     }
 }
 
@@ -148,7 +148,7 @@ impl Finding for Found {
         }
     }
 
-    fn key(&self) -> Option<KeyId> {
+    fn key(&self, _: &Facts) -> Option<KeyId> {
         match self {
             Found::Diverged(Diverged { key, .. }) | Found::Phantom(_, _, key) => Some(*key),
             Found::NoAnswer(_) => None,
@@ -164,7 +164,7 @@ impl Finding for Found {
     }
 
     fn tell(&self, facts: &Facts) -> Violation {
-        let (kind, key) = (self.kind(), self.key().map(|key| facts.key_name(key).to_owned()));
+        let (kind, key) = (self.kind(), self.key(facts).map(|key| facts.key_name(key).to_owned()));
         match self {
             Found::Diverged(diverged) => diverged.tell(facts),
             Found::Phantom(id, phantom, _) => Violation {

@@ -13,7 +13,7 @@ pub trait Finding {
     /// The stable name of its kind.
     fn kind(&self) -> &'static str;
     /// The key it is about.
-    fn key(&self) -> Option<KeyId>;
+    fn key(&self, facts: &Facts) -> Option<KeyId>;
     /// How bad it is, compared to others of the same check.
     fn weight(&self) -> u64;
     /// The violation, told.
@@ -33,9 +33,9 @@ impl<V: Finding> Findings<V> {
     }
 
     /// One more. Of equally bad ones the first is kept.
-    pub fn add(&mut self, finding: V) {
+    pub fn add(&mut self, facts: &Facts, finding: V) {
         self.total += 1;
-        match self.worst.entry((finding.kind(), finding.key())) {
+        match self.worst.entry((finding.kind(), finding.key(facts))) {
             Entry::Vacant(entry) => {
                 entry.insert(finding);
             }
@@ -54,7 +54,8 @@ impl<V: Finding> Findings<V> {
         unknown: Option<String>,
     ) -> CheckResult {
         let mut worst: Vec<V> = self.worst.into_values().collect();
-        worst.sort_by_key(|finding| (std::cmp::Reverse(finding.weight()), finding.kind(), finding.key()));
+        worst
+            .sort_by_key(|finding| (std::cmp::Reverse(finding.weight()), finding.kind(), finding.key(facts)));
         let violations: Vec<_> =
             worst.iter().take(MAX_VIOLATIONS).map(|finding| finding.tell(facts)).collect();
         let verdict = match (&violations[..], &unknown) {

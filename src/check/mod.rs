@@ -9,9 +9,16 @@ mod facts;
 mod finals;
 mod findings;
 mod floor;
+mod lww;
+mod monotonic_reads;
+mod monotonic_writes;
 mod phantom;
+mod read_your_writes;
+mod session;
 mod stamp;
 mod tell;
+mod unversioned;
+mod writes_follow_reads;
 
 use serde_json::{Map, Value as Json};
 
@@ -82,7 +89,14 @@ pub trait Check: Sync {
 }
 
 /// Every check there is. Adding one is a file and a line here.
-pub static CHECKS: &[&dyn Check] = &[&convergence::Convergence];
+pub static CHECKS: &[&dyn Check] = &[
+    &convergence::Convergence,
+    &lww::Lww,
+    &read_your_writes::ReadYourWrites,
+    &monotonic_reads::MonotonicReads,
+    &monotonic_writes::MonotonicWrites,
+    &writes_follow_reads::WritesFollowReads,
+];
 
 /// The check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Check> {

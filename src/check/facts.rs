@@ -106,12 +106,12 @@ impl Sight<'_> {
     }
 
     /// When it was asked for, ns.
-    pub fn from_ns(&self) -> u64 {
+    pub fn asked_ns(&self) -> u64 {
         self.op.invoked_ns
     }
 
     /// When the answer was there, ns.
-    pub fn until_ns(&self) -> u64 {
+    pub fn answered_ns(&self) -> u64 {
         self.op.end_ns()
     }
 }
@@ -326,7 +326,7 @@ impl<'h> Facts<'h> {
             let sight = &self.sights[id];
             let Some(writer) = sight.writer else { continue };
             let write = &self.writes[writer as usize];
-            let earlier = |known: SightId| sight.until_ns() < self.sights[known as usize].until_ns();
+            let earlier = |known: SightId| sight.answered_ns() < self.sights[known as usize].answered_ns();
             let first = write.first_shown.is_none_or(earlier);
             let stamp = sight.stamp;
             let write = &mut self.writes[writer as usize];
@@ -369,12 +369,6 @@ impl<'h> Facts<'h> {
     /// All writes of `value`.
     pub fn writers(&self, value: &Value) -> &[WriteId] {
         self.by_value.get(value).map_or(&[], |writers| &writers.ids)
-    }
-
-    /// Whether any version is known at all.
-    pub fn versioned(&self) -> bool {
-        self.writes.iter().any(|write| write.stamp.is_some())
-            || self.sights.iter().any(|sight| sight.explicit)
     }
 
     /// The operation behind a witness.

@@ -94,7 +94,7 @@ impl<'h> Finals<'h> {
         let finals: HashMap<NodeId, u64> = self.nodes.iter().map(|(node, op)| (*node, op.index)).collect();
         let mut first: HashMap<NodeId, u64> = HashMap::new();
         for (id, sight) in facts.sights.iter().enumerate() {
-            if sight.op.snapshot.is_none() || sight.from_ns() < self.settle_ns {
+            if sight.op.snapshot.is_none() || sight.asked_ns() < self.settle_ns {
                 continue;
             }
             let place = (sight.node, sight.key);

@@ -4,7 +4,9 @@
 //! under the faults that were really injected. And it has **teeth**: where nothing could have been found it says
 //! `unknown`, not `valid`.
 
+mod availability;
 mod convergence;
+mod durability;
 mod facts;
 mod finals;
 mod findings;
@@ -15,6 +17,7 @@ mod monotonic_writes;
 mod phantom;
 mod read_your_writes;
 mod session;
+mod staleness;
 mod stamp;
 mod tell;
 mod unversioned;
@@ -96,6 +99,9 @@ pub static CHECKS: &[&dyn Check] = &[
     &monotonic_reads::MonotonicReads,
     &monotonic_writes::MonotonicWrites,
     &writes_follow_reads::WritesFollowReads,
+    &durability::Durability,
+    &staleness::Staleness,
+    &availability::Availability,
 ];
 
 /// The check called `name`.

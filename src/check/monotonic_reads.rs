@@ -55,10 +55,10 @@ impl Check for MonotonicReads {
             let Step::Read(id) = *step else { continue };
             let sight = facts.sight(id);
             let place = (sight.op.process, sight.node, sight.key);
-            let binding = floor.binding(&facts, place, sight.node, sight.until_ns());
+            let binding = floor.binding(&facts, place, sight.node, sight.answered_ns());
             let by_version = binding.filter(|(floor, _)| sight.is_below(*floor));
-            let life = facts.life_until(sight.node, sight.until_ns());
-            let same_life = facts.same_life(sight.node, sight.from_ns(), sight.until_ns());
+            let life = facts.life_until(sight.node, sight.answered_ns());
+            let same_life = facts.same_life(sight.node, sight.asked_ns(), sight.answered_ns());
             let before = same_life.then(|| seen.entry((place, life)).or_default());
             let again = before.as_ref().is_some_and(|seen| seen.last.is_some());
             pairs += u64::from(binding.is_some() || again);

@@ -39,7 +39,7 @@ pub fn judge(facts: &Facts, sight: &Sight) -> Option<Phantom> {
         let write = facts.write(id);
         if write.key != sight.key {
             guess = guess.or(Some(Phantom::OtherKey(id)));
-        } else if write.op.invoked_ns > sight.until_ns() {
+        } else if write.op.invoked_ns > sight.answered_ns() {
             guess = Some(Phantom::Early(id));
         } else if write.op.outcome == Outcome::Fail {
             guess = Some(Phantom::Failed(id));

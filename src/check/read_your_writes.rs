@@ -29,10 +29,11 @@ const PROMISE: &str = "A client must read its own write, or something newer";
 
 type Place = (u64, NodeId, KeyId);
 
-/// The last acknowledged write of a session to a key in one life of the node.
+/// The last acknowledged write of a session to a key in one life of the node (from asked to acknowledged).
 #[derive(Clone, Copy)]
 struct Last {
     life: LifeId,
+    until: LifeId,
     any: WriteId,
     unversioned: Option<WriteId>,
 }
@@ -67,7 +68,7 @@ impl Check for ReadYourWrites {
                     let place = (sight.op.process, sight.node, sight.key);
                     let Some(writes) = last.get(&place) else { continue };
                     pairs += 1;
-                    let binding = floor.binding(&facts, place, sight.node, sight.until_ns());
+                    let binding = floor.binding(&facts, place, sight.node, sight.answered_ns());
                     let by_version = binding.filter(|(floor, _)| sight.is_below(*floor));
                     let decided = match by_version {
                         Some((_, write)) => Some(vec![write, Witness::Sight(id)]),
@@ -94,16 +95,17 @@ impl Check for ReadYourWrites {
 fn remember(facts: &Facts, writes: &mut Vec<Last>, id: WriteId) {
     let life = facts.life_of(Witness::Write(id));
     let unversioned = facts.write(id).stamp.is_none().then_some(id);
-    match writes.iter_mut().find(|last| last.life == life) {
-        Some(last) => *last = Last { life, any: id, unversioned: unversioned.or(last.unversioned) },
-        None => writes.push(Last { life, any: id, unversioned }),
+    let until = facts.life_until(facts.write(id).node, facts.write(id).acked_ns());
+    match writes.iter_mut().find(|last| (last.life, last.until) == (life, until)) {
+        Some(last) => *last = Last { life, until, any: id, unversioned: unversioned.or(last.unversioned) },
+        None => writes.push(Last { life, until, any: id, unversioned }),
     }
 }
 
 /// The proof, by values alone, that a read is below one of the session's writes whose version cannot be compared.
 fn by_value(facts: &Facts, shown: &Shown, writes: &[Last], id: SightId) -> Option<Vec<Witness>> {
     let sight = facts.sight(id);
-    let life = facts.life_until(sight.node, sight.until_ns());
+    let life = facts.life_until(sight.node, sight.answered_ns());
     let binding = writes.iter().filter(|last| facts.disk || last.life == life);
     binding.rev().find_map(|last| {
         let versioned = sight.stamp.is_some() || sight.is_nil();

@@ -58,7 +58,7 @@ impl<'h> Facts<'h> {
         let sight: &Sight = self.sight(id);
         let (node, key) = (self.node_name(sight.node), self.key_name(sight.key));
         let what = self.show(sight.value, sight.stamp);
-        let when = at(sight.until_ns());
+        let when = at(sight.answered_ns());
         match sight.op.snapshot {
             Some(_) => format!("{node} held {what} under {key} at {when}"),
             None => {

@@ -101,7 +101,8 @@ pub struct Lost {
     pub node: NodeId,
     snapshot: u64,
     held: Option<SightId>,
-    write: WriteId,
+    /// The write.
+    pub write: WriteId,
     /// Shows that what is held is older.
     witness: Option<Witness>,
 }

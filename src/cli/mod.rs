@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+mod check;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,9 +26,14 @@ pub struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {}
+enum Command {
+    /// Check recorded histories offline
+    Check(check::Args),
+}
 
 /// Carries out the command line; the exit code is the process's.
 pub fn main(cli: Cli) -> ExitCode {
-    match cli.command {}
+    match cli.command {
+        Command::Check(args) => check::main(&args),
+    }
 }

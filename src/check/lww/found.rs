@@ -11,7 +11,18 @@ use crate::history::Phase;
 /// A violation of last-writer-wins.
 pub enum Found {
     /// A final version is below an acknowledged one.
-    Lost { write: WriteId, node: NodeId, snapshot: u64, held: Option<SightId>, tie: bool, everywhere: bool },
+    Lost {
+        write: WriteId,
+        node: NodeId,
+        snapshot: u64,
+        held: Option<SightId>,
+        /// Whether the timestamps are equal.
+        tie: bool,
+        /// Whether no node's final state has it.
+        everywhere: bool,
+        /// What proves that the crash of its node is no excuse.
+        survivor: Option<Witness>,
+    },
     /// The same, shown by values alone.
     LostByValue(Lost),
     /// A write was acknowledged under a version below one its node had shown for that key.
@@ -35,12 +46,12 @@ impl Found {
         write: WriteId,
         (node, snapshot): (NodeId, u64),
         held: Option<SightId>,
-        everywhere: bool,
+        (everywhere, survivor): (bool, Option<Witness>),
     ) -> Self {
         let ts = |stamp: Option<crate::check::stamp::Stamp>| stamp.map(|stamp| stamp.ts);
         let shown = held.and_then(|id| ts(facts.sight(id).stamp));
         let tie = shown.is_some() && shown == ts(facts.write(write).stamp);
-        Found::Lost { write, node, snapshot, held, tie, everywhere }
+        Found::Lost { write, node, snapshot, held, tie, everywhere, survivor }
     }
 
     fn nodes<'h>(&self, facts: &Facts<'h>) -> Vec<&'h str> {
@@ -63,9 +74,10 @@ impl Found {
     fn proof(&self, facts: &Facts) -> (Vec<u64>, Vec<String>) {
         let pair = |first, second| (facts.proof(&[first, second]), facts.faults_between(first, second));
         match self {
-            Found::Lost { write, snapshot, held, .. } => {
+            Found::Lost { write, snapshot, held, survivor, .. } => {
                 let mut ops = facts.proof(&[Witness::Write(*write)]);
                 ops.extend(held.map(|id| facts.proof(&[Witness::Sight(id)])).unwrap_or_default());
+                ops.extend(survivor.map(|witness| facts.op(witness).index));
                 ops.push(*snapshot);
                 ops.sort_unstable();
                 ops.dedup();

@@ -66,7 +66,7 @@ fn share_illegally(facts: &Facts, first: WriteId, second: WriteId) -> bool {
 
 /// When a write had certainly got its version.
 fn done_by(facts: &Facts, write: &Write) -> u64 {
-    let shown = write.first_shown.map_or(u64::MAX, |id| facts.sight(id).until_ns());
+    let shown = write.first_shown.map_or(u64::MAX, |id| facts.sight(id).answered_ns());
     write.acked_ns().min(shown)
 }
 

@@ -91,7 +91,7 @@ fn judge_replay(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
     replay(facts, |moment| match moment {
         Moment::Asked(Witness::Sight(id)) => {
             let sight = facts.sight(id);
-            let floor = held.binding(facts, (sight.node, sight.key), sight.node, sight.until_ns());
+            let floor = held.binding(facts, (sight.node, sight.key), sight.node, sight.answered_ns());
             let Some((floor, witness)) = floor else { return };
             pairs += 1;
             if sight.is_below(floor) {
@@ -140,9 +140,12 @@ fn judge_finals(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) 
             {
                 judged += 1;
                 if finals.below(facts, *node, key, stamp) {
-                    let everywhere = lost_everywhere(facts, finals, id);
+                    let write = facts.write(id);
+                    let crashed = !facts.disk && !facts.same_life(write.node, write.op.invoked_ns, u64::MAX);
+                    let survivor = finals.surviving(key).map(|(_, witness)| witness).filter(|_| crashed);
+                    let why = (lost_everywhere(facts, finals, id), survivor);
                     let held = finals.held(*node, key);
-                    findings.add(facts, Found::lost(facts, id, (*node, op.index), held, everywhere));
+                    findings.add(facts, Found::lost(facts, id, (*node, op.index), held, why));
                 }
             } else {
                 judged += u64::from(!finals.acked(key).is_empty());

@@ -4,6 +4,25 @@
 //! under the faults that were really injected. And it has **teeth**: where nothing could have been found it says
 //! `unknown`, not `valid`.
 
+mod availability;
+mod convergence;
+mod durability;
+mod facts;
+mod finals;
+mod findings;
+mod floor;
+mod lww;
+mod monotonic_reads;
+mod monotonic_writes;
+mod phantom;
+mod read_your_writes;
+mod session;
+mod staleness;
+mod stamp;
+mod tell;
+mod unversioned;
+mod writes_follow_reads;
+
 use serde_json::{Map, Value as Json};
 
 use crate::history::History;
@@ -85,7 +104,17 @@ pub trait Check: Sync {
 }
 
 /// Every check there is. Adding one is a file and a line here.
-pub static CHECKS: &[&dyn Check] = &[];
+pub static CHECKS: &[&dyn Check] = &[
+    &convergence::Convergence,
+    &lww::Lww,
+    &read_your_writes::ReadYourWrites,
+    &monotonic_reads::MonotonicReads,
+    &monotonic_writes::MonotonicWrites,
+    &writes_follow_reads::WritesFollowReads,
+    &durability::Durability,
+    &staleness::Staleness,
+    &availability::Availability,
+];
 
 /// The check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Check> {

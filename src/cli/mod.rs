@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod check;
 mod client;
 mod node;
 mod warden;
@@ -29,6 +30,8 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Check recorded histories offline
+    Check(check::Args),
     Node(node::NodeArgs),
     Client(client::ClientArgs),
     /// Watches over the processes of a run; started by the harness itself.
@@ -39,6 +42,7 @@ enum Command {
 /// Carries out the command line; the exit code is the process's.
 pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
+        Command::Check(args) => check::main(&args),
         Command::Node(args) => node::main(args),
         Command::Client(args) => client::main(args),
         Command::Warden => warden::main(),

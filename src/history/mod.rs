@@ -4,6 +4,7 @@
 //! [`History`]: operations with their invocation and completion paired, node lives, fault windows, phases.
 
 pub mod event;
+mod line;
 pub mod model;
 pub mod reader;
 pub mod recorder;

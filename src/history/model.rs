@@ -220,6 +220,8 @@ pub struct History {
     pub bypasses: Vec<(Arc<str>, Arc<str>, u64)>,
     /// Whether the last line was torn (the harness was killed while writing it).
     pub torn: bool,
+    /// `checks` of the `run` event, where recorded: check to mode (`required`, `reported`, `expected-to-fail`).
+    pub asked: BTreeMap<String, String>,
 }
 
 impl History {

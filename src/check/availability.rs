@@ -1,0 +1,177 @@
+//! `availability`: what was answered, how fast, and how soon again after each fault.
+//!
+//! **Definition.** Availability as yield (Fox and Brewer, *Harvest, Yield, and Scalable Tolerant Systems*, HotOS 1999):
+//! completed over asked, here as ok, fail and info counts with quantiles of the latency of ok answers, for the load in
+//! the main phase: `healthy` (no fault in force between its invocation and its end), `recovered` (the same, after the
+//! last fault) and under each fault, by its label (an operation under two faults counts under both); and by operation.
+//! Recovery is the time from the end of a fault to the first ok answer, at each node it was aimed at, to something asked
+//! after that end.
+//!
+//! What availability is owed is not declared, so the verdict is `valid` whenever something was measured.
+//!
+//! **Complexity.** O(n log n + n × faults).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value as Json, json};
+
+use super::findings::evidence;
+use super::{Check, CheckResult, Verdict};
+use crate::history::{History, Op, Outcome, Phase};
+
+/// The check.
+pub struct Availability;
+
+impl Check for Availability {
+    fn name(&self) -> &'static str {
+        "availability"
+    }
+
+    fn about(&self) -> &'static str {
+        "How many operations were answered, how fast, under each fault and after it."
+    }
+
+    fn check(&self, history: &History) -> CheckResult {
+        let main = main_phase(history);
+        let load: Vec<&Op> =
+            history.ops.iter().filter(|op| is_load(op) && main.contains(&op.invoked_ns)).collect();
+        let mut phases: Vec<(String, Tally)> = vec![("healthy".into(), Tally::new())];
+        for fault in &history.faults {
+            if !phases.iter().any(|(name, _)| *name == fault.label) {
+                phases.push((fault.label.clone(), Tally::new()));
+            }
+        }
+        phases.push(("recovered".into(), Tally::new()));
+        let places: HashMap<String, usize> =
+            phases.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+        let recovered = phases.len() - 1;
+        let last_ns = history.faults.iter().map(|fault| fault.ended_ns.unwrap_or(u64::MAX)).max();
+        let mut by_f: BTreeMap<Arc<str>, Tally> = BTreeMap::new();
+        for op in &load {
+            by_f.entry(op.f.clone()).or_insert_with(Tally::new).add(op);
+            let end_ns = op.returned_ns.unwrap_or(op.invoked_ns);
+            let over = history.faults.iter().filter(|fault| fault.overlaps(op.invoked_ns, end_ns));
+            let mut under: Vec<usize> = over.filter_map(|fault| places.get(&fault.label).copied()).collect();
+            under.sort_unstable();
+            under.dedup();
+            if under.is_empty() {
+                let after = last_ns.is_some_and(|last_ns| op.invoked_ns > last_ns);
+                under.push(if after { recovered } else { 0 });
+            }
+            under.into_iter().for_each(|place| phases[place].1.add(op));
+        }
+        let total = |outcome| load.iter().filter(|op| op.outcome == outcome).count() as u64;
+        let phases = phases.iter().filter(|(_, tally)| tally.total() > 0);
+        let phases = phases.map(|(name, tally)| tally.row("phase", name)).collect::<Vec<_>>();
+        let by_f = by_f.iter().map(|(f, tally)| tally.row("f", f)).collect::<Vec<_>>();
+        let mut stats = Map::new();
+        stats.insert("phases".into(), phases.into());
+        stats.insert("operations".into(), by_f.into());
+        stats.insert("recovery".into(), recovery(history).into());
+        CheckResult {
+            verdict: if load.is_empty() { Verdict::Unknown } else { Verdict::Valid },
+            reason: load.is_empty().then(|| "no client asked anything in the main phase".into()),
+            evidence: evidence([
+                ("ok", total(Outcome::Ok)),
+                ("fail", total(Outcome::Fail)),
+                ("info", total(Outcome::Info)),
+            ]),
+            violations: Vec::new(),
+            violations_total: 0,
+            excused: 0,
+            stats,
+        }
+    }
+}
+
+fn is_load(op: &Op) -> bool {
+    &*op.f != "snapshot"
+}
+
+/// A history without phases is all main.
+fn main_phase(history: &History) -> std::ops::Range<u64> {
+    let Some(began_ns) = history.phase_began_ns(Phase::Main) else { return 0..u64::MAX };
+    let later = [Phase::Heal, Phase::Settle, Phase::Done];
+    let ended_ns = later.iter().find_map(|phase| history.phase_began_ns(*phase));
+    began_ns..ended_ns.unwrap_or(u64::MAX)
+}
+
+/// For each fault and node: ms from its end to the first ok answer to something asked after it; `null`: none came.
+fn recovery(history: &History) -> Vec<Json> {
+    let mut answers: HashMap<&str, Vec<(u64, u64)>> = HashMap::new();
+    for op in history.ops.iter().filter(|op| is_load(op) && op.is_ok()) {
+        if let Some(node) = &op.node {
+            answers.entry(node).or_default().push((op.invoked_ns, op.end_ns()));
+        }
+    }
+    for answers in answers.values_mut() {
+        answers.sort_unstable();
+        // From the back: the earliest answer to anything asked from there on.
+        let mut earliest_ns = u64::MAX;
+        for (_, returned_ns) in answers.iter_mut().rev() {
+            earliest_ns = earliest_ns.min(*returned_ns);
+            *returned_ns = earliest_ns;
+        }
+    }
+    let mut rows = Vec::new();
+    for fault in &history.faults {
+        let Some(ended_ns) = fault.ended_ns else { continue };
+        let all: Vec<Arc<str>> = history.contract.nodes.iter().map(|node| node.as_str().into()).collect();
+        let nodes = if fault.target.is_empty() { &all } else { &fault.target };
+        for node in nodes {
+            let answers = answers.get(&**node).map_or(&[][..], |answers| answers);
+            let next = answers.partition_point(|(invoked_ns, _)| *invoked_ns < ended_ns);
+            let ms = answers.get(next).map(|(_, returned_ns)| (returned_ns - ended_ns) as f64 / 1e6);
+            rows.push(json!({"fault": fault.label, "node": **node, "ms": ms}));
+        }
+    }
+    rows
+}
+
+struct Tally {
+    ok: u64,
+    fail: u64,
+    info: u64,
+    latency_us: Histogram<u64>,
+}
+
+impl Tally {
+    fn new() -> Self {
+        // Only a precision above 5 digits could fail.
+        #[expect(clippy::expect_used)]
+        let latency_us = Histogram::new(3).expect("3 digits are a valid precision");
+        Tally { ok: 0, fail: 0, info: 0, latency_us }
+    }
+
+    fn add(&mut self, op: &Op) {
+        match op.outcome {
+            Outcome::Ok => self.ok += 1,
+            Outcome::Fail => self.fail += 1,
+            Outcome::Info => self.info += 1,
+        }
+        if op.is_ok() {
+            self.latency_us.saturating_record((op.end_ns() - op.invoked_ns) / 1_000);
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.ok + self.fail + self.info
+    }
+
+    fn row(&self, kind: &str, name: &str) -> Json {
+        let ms = |us: u64| us as f64 / 1e3;
+        let latency = |quantile| (self.ok > 0).then(|| ms(self.latency_us.value_at_quantile(quantile)));
+        json!({
+            kind: name,
+            "ok": self.ok,
+            "fail": self.fail,
+            "info": self.info,
+            "p50_ms": latency(0.5),
+            "p90_ms": latency(0.9),
+            "p99_ms": latency(0.99),
+            "max_ms": (self.ok > 0).then(|| ms(self.latency_us.max())),
+        })
+    }
+}

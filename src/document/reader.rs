@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{Entry, Node, Origin, Problem, Problems, Source, Table, Val, list, nearest, units};
 
@@ -66,6 +66,19 @@ pub struct Key {
     pub about: &'static str,
     /// The JSON Schema of its value.
     pub schema: fn() -> Json,
+}
+
+/// The JSON Schema of a table that may have `keys`, must have `required`, and no others.
+pub fn table_schema(keys: &[Key], required: &[&str]) -> Json {
+    let properties: serde_json::Map<String, Json> = keys
+        .iter()
+        .map(|key| {
+            let mut schema = (key.schema)();
+            schema["description"] = key.about.into();
+            (key.name.to_owned(), schema)
+        })
+        .collect();
+    json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
 }
 
 /// A table being decoded. Unknown keys are reported when it is opened.

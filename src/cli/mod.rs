@@ -2,6 +2,9 @@
 
 mod client;
 mod node;
+mod overrides;
+mod schema;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -30,6 +33,8 @@ pub struct Cli {
 enum Command {
     Node(node::NodeArgs),
     Client(client::ClientArgs),
+    Validate(validate::ValidateArgs),
+    Schema(schema::SchemaArgs),
 }
 
 /// Carries out the command line; the exit code is the process's.
@@ -37,5 +42,7 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Node(args) => node::main(args),
         Command::Client(args) => client::main(args),
+        Command::Validate(args) => validate::main(args),
+        Command::Schema(args) => schema::main(args),
     }
 }

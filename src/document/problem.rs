@@ -73,17 +73,15 @@ impl Problems {
         match &problem.at {
             None => group = group.element(Place::path(self.source.name.as_str())),
             Some(at) => {
-                let (name, text) = match &at.flag {
-                    Some(flag) => ("command line", flag.as_ref()),
-                    None => (self.source.name.as_str(), self.source.text.as_str()),
-                };
+                let text = at.flag.as_deref().unwrap_or(&self.source.text);
                 let mark = AnnotationKind::Primary.span(tidy_range(text, at));
                 let mark = if problem.label.is_empty() { mark } else { mark.label(problem.label.as_str()) };
                 let snippet = Snippet::source(text).annotation(mark);
-                group = match &at.flag {
-                    Some(_) => group.element(Place::path(name)).element(snippet.line_numbering(false)),
-                    None => group.element(snippet.path(name)),
-                };
+                // A flag shows itself; it has no line and no file.
+                group = group.element(match &at.flag {
+                    Some(_) => snippet.line_numbering(false),
+                    None => snippet.path(self.source.name.as_str()),
+                });
             }
         }
         match &problem.help {

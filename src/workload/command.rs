@@ -10,6 +10,8 @@ use crate::document::nearest;
 /// Why a command cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError {
+    /// The word of the command line it is about.
+    pub word: String,
     /// What is wrong.
     pub message: String,
     /// A suggestion.
@@ -22,7 +24,7 @@ pub struct CommandError {
 /// # Errors
 /// There is none, or it may not be executed.
 pub fn find_command(word: &str, bases: &[&Path], path: Option<&OsStr>) -> Result<PathBuf, CommandError> {
-    let fail = |message: String, hint: Option<String>| CommandError { message, hint };
+    let fail = |message: String, hint: Option<String>| CommandError { word: word.to_owned(), message, hint };
     if word.contains('/') {
         let candidates: Vec<PathBuf> = bases.iter().map(|base| base.join(word)).collect();
         let Some(found) = candidates.iter().find(|candidate| candidate.exists()) else {
@@ -73,7 +75,11 @@ pub fn check_script(argv: &[String], bases: &[&Path]) -> Result<(), CommandError
     if candidates.iter().any(|candidate| candidate.exists()) {
         return Ok(());
     }
-    Err(CommandError { message: format!("there is no file {script}"), hint: near_file(&candidates) })
+    Err(CommandError {
+        word: script.clone(),
+        message: format!("there is no file {script}"),
+        hint: near_file(&candidates),
+    })
 }
 
 /// Makes the words that name files absolute, because nodes start in a directory of their own. A word counts when it

@@ -28,12 +28,12 @@ pub(super) fn keys() -> Vec<Key> {
                     "additionalProperties": { "type": ["string", "number", "boolean"] } })
         }),
         key("cluster", "the nodes", || {
-            document::table_schema(&sections::cluster_keys(), &["nodes", "command"])
+            document::table_schema(&sections::cluster::cluster_keys(), &["nodes", "command"])
         }),
         key("client", "how clients talk to nodes", || {
-            document::table_schema(&sections::client_keys(), &["protocol"])
+            document::table_schema(&sections::client::client_keys(), &["protocol"])
         }),
-        key("load", "what clients do", || document::table_schema(&sections::load_keys(), &[])),
+        key("load", "what clients do", || document::table_schema(&sections::load::load_keys(), &[])),
         key("fault", "the faults, each in a [[fault]] of its own", schedule::schema),
         key("chaos", "faults drawn from a seeded generator", || document::table_schema(chaos::KEYS, &[])),
         key("settle", "what comes after the heal", || document::table_schema(&sections::settle_keys(), &[])),
@@ -103,20 +103,23 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
     let vars = vars::decode(top.field("vars").as_ref(), &harness_word());
 
     let cluster = tables.section(&top, "cluster", sink);
-    let nodes = cluster.as_ref().and_then(sections::nodes);
+    let nodes = cluster.as_ref().and_then(sections::cluster::nodes);
     let cluster = cluster.and_then(|section| {
-        let spec = sections::cluster(&section, nodes.clone(), beside)?;
-        check_templates(&section, &spec, vars.as_ref()?, path);
+        let spec = sections::cluster::cluster(&section, nodes.clone(), beside)?;
+        check_templates(&section, &spec, vars.as_ref()?, root, path);
         Some(spec)
     });
-    let client = tables.section(&top, "client", sink).and_then(|section| sections::client(&section, beside));
+    let client =
+        tables.section(&top, "client", sink).and_then(|section| sections::client::client(&section, beside));
+    let (client, protocol) = client.unzip();
+    let protocol = protocol.as_deref();
     let empty = Table::default();
     let load_section = match top.field("load") {
         Some(field) => field.section("[load]", &tables.load, &[]),
         None => Some(Section::open("[load]", &empty, &start, &tables.load, &[], sink)),
     };
-    let duration = load_section.as_ref().and_then(sections::duration);
-    let load = load_section.and_then(|section| sections::load(&section, duration));
+    let duration = load_section.as_ref().and_then(sections::load::duration);
+    let load = load_section.and_then(|section| sections::load::load(&section, duration, protocol));
 
     let seed = seed.or(file_seed.flatten()).unwrap_or_else(drawn_seed);
     let mut faults = Vec::new();
@@ -168,9 +171,9 @@ struct Tables {
 impl Tables {
     fn new() -> Self {
         Tables {
-            cluster: sections::cluster_keys(),
-            client: sections::client_keys(),
-            load: sections::load_keys(),
+            cluster: sections::cluster::cluster_keys(),
+            client: sections::client::client_keys(),
+            load: sections::load::load_keys(),
             settle: sections::settle_keys(),
             checks: sections::checks_keys(),
         }
@@ -179,7 +182,7 @@ impl Tables {
     /// The required table `name`.
     fn section<'a>(&'a self, top: &Section<'a>, name: &str, sink: &Sink<'_>) -> Option<Section<'a>> {
         let (title, keys, later, example) = match name {
-            "cluster" => ("[cluster]", &self.cluster, sections::CLUSTER_LATER, "nodes and command"),
+            "cluster" => ("[cluster]", &self.cluster, sections::cluster::CLUSTER_LATER, "nodes and command"),
             "client" => ("[client]", &self.client, &[][..], "protocol = \"lab2\""),
             _ => ("[checks]", &self.checks, sections::CHECKS_LATER, "convergence = \"required\""),
         };
@@ -223,10 +226,11 @@ fn name(top: &Section<'_>, path: &Path, sink: &Sink<'_>) -> Option<String> {
 }
 
 /// Renders the command of every node with example facts, and sees whether the program is to be found.
-fn check_templates(
-    section: &Section<'_>,
+fn check_templates<'a>(
+    section: &Section<'a>,
     cluster: &ClusterSpec,
     vars: &BTreeMap<String, String>,
+    root: &'a Table,
     path: &Path,
 ) {
     let bases: Vec<PathBuf> = bases(cluster, path);
@@ -236,13 +240,9 @@ fn check_templates(
         match render_with(cluster, vars, &bases, index, &facts) {
             Ok(node) => {
                 if let Err(error) = check_command(&node, &bases) {
-                    let first = node.argv.first().map_or("", String::as_str);
                     let title = format!("cannot be run: {}", error.message);
-                    command.fail_help(
-                        title,
-                        error.hint.unwrap_or_default(),
-                        variable_help(&command, vars, first),
-                    );
+                    let culprit = variable_with(&command, vars, root, &error.word).unwrap_or(command);
+                    culprit.fail(title, error.hint.unwrap_or_default());
                     return;
                 }
             }
@@ -272,16 +272,21 @@ fn entry_field<'a>(field: &Field<'a>, name: &str) -> Option<Field<'a>> {
     Some(Field { path: format!("{}.{name}", field.path), node, sink: field.sink })
 }
 
-/// Where the program comes out of a variable, its name helps more than the template does.
-fn variable_help(command: &Field<'_>, vars: &BTreeMap<String, String>, program: &str) -> Option<String> {
+/// The variable that `word` of the rendered command came out of.
+fn variable_with<'a>(
+    command: &Field<'a>,
+    vars: &BTreeMap<String, String>,
+    root: &'a Table,
+    word: &str,
+) -> Option<Field<'a>> {
     let Val::Text(text) = &command.node.val else { return None };
+    if text.contains(word) {
+        return None;
+    }
     let used = super::template::variables(text).ok()?;
-    let name = used.iter().find(|name| vars.get(*name).is_some_and(|value| value.contains(program)))?;
-    let value = vars.get(name)?;
-    Some(format!(
-        "the variable `{name}` is {value:?}; --{} changes it",
-        if name == "node" { "node" } else { "var" }
-    ))
+    let name = used.iter().find(|name| vars.get(*name).is_some_and(|value| value.contains(word)))?;
+    let vars = Field { path: "vars".to_owned(), node: &root.get("vars")?.node, sink: command.sink };
+    entry_field(&vars, name)
 }
 
 /// A seed from the operating system's randomness, short enough to type.

@@ -28,10 +28,6 @@ pub const LATER_CHECKS: &[&str] = &[
     "unique-ids",
 ];
 
-/// Built-in protocols.
-// The lead swaps this for the registry of `crate::client`.
-pub const KNOWN_PROTOCOLS: &[&str] = &["lab2"];
-
 /// Kinds of load, each with the operations its `mix` may name.
 pub const KNOWN_LOADS: &[(&str, &[&str])] = &[("register", &["read", "write"])];
 

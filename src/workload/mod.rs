@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use crate::check::CheckMode;
 use crate::document::Problems;
+use crate::document::units::show_duration;
 use crate::fault::ScheduledFault;
 use crate::history::{Durability, Sessions};
 
@@ -22,7 +23,7 @@ mod template;
 mod vars;
 
 pub use command::{CommandError, find_command};
-pub use known::{KNOWN_CHECKS, KNOWN_LOADS, KNOWN_PROTOCOLS};
+pub use known::{KNOWN_CHECKS, KNOWN_LOADS};
 pub use render::{NodeFacts, PeerFacts, RenderError, RenderedNode, render_node};
 
 /// Every mistake in a workload file and its overrides; `Display` is the text for a terminal without colours.
@@ -49,6 +50,23 @@ impl Workload {
     /// Every mistake found, each with where it is, what was expected and the nearest right word.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Workload, WorkloadErrors> {
         decode::load(path, overrides)
+    }
+
+    /// One line for people: how many nodes, what load, how many faults, the seed.
+    pub fn summary(&self) -> String {
+        let count = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let rate =
+            if self.load.rate == 0.0 { "unlimited".to_owned() } else { format!("{} ops/s", self.load.rate) };
+        format!(
+            "{}: {}, {}, {rate} for {}, {}, {}, seed {}",
+            self.name,
+            count(self.cluster.nodes.len(), "node"),
+            count(self.load.clients as usize, "client"),
+            show_duration(self.load.duration),
+            count(self.faults.len(), "fault"),
+            count(self.checks.len(), "check"),
+            self.seed
+        )
     }
 }
 

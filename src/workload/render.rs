@@ -173,12 +173,12 @@ fn values(
     facts: &NodeFacts,
 ) -> BTreeMap<String, Value> {
     let peers = facts.peers.iter().map(|peer| {
-        Value::from_iter([
+        Value::from(BTreeMap::from([
             ("id", Value::from(peer.id.clone())),
             ("host", Value::from(peer.host.clone())),
             ("port", Value::from(peer.port)),
             ("url", Value::from(format!("http://{}:{}", peer.host, peer.port))),
-        ])
+        ]))
     });
     let id = cluster.nodes.get(node_index).cloned().unwrap_or_default();
     let dir = facts.dir.display().to_string();

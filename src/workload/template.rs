@@ -66,19 +66,14 @@ pub fn render(template: &str, values: &BTreeMap<String, Value>) -> Result<String
     let environment = environment();
     let parsed = environment.template_from_str(template).map_err(|error| explain(&error, template))?;
     let mut out = Bounded(Vec::new());
-    parsed
-        .render_captured_to(
-            Value::from_iter(values.iter().map(|(name, value)| (name.clone(), value.clone()))),
-            &mut out,
-        )
-        .map_err(|error| match error.kind() {
-            ErrorKind::WriteFailure => TemplateError {
-                message: format!("becomes longer than {} KiB", MAX_RENDERED >> 10),
-                hint: "expected a shorter text".to_owned(),
-                range: None,
-            },
-            _ => explain(&error, template),
-        })?;
+    parsed.render_captured_to(Value::from(values.clone()), &mut out).map_err(|error| match error.kind() {
+        ErrorKind::WriteFailure => TemplateError {
+            message: format!("becomes longer than {} KiB", MAX_RENDERED >> 10),
+            hint: "expected a shorter text".to_owned(),
+            range: None,
+        },
+        _ => explain(&error, template),
+    })?;
     String::from_utf8(out.0).map_err(|_| TemplateError {
         message: "does not become text".to_owned(),
         hint: "expected UTF-8".to_owned(),

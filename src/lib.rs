@@ -14,6 +14,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod document;
 pub mod fault;
 pub mod history;
 pub mod load;

@@ -3,6 +3,9 @@
 mod check;
 mod client;
 mod node;
+mod overrides;
+mod schema;
+mod validate;
 mod warden;
 
 use std::process::ExitCode;
@@ -32,6 +35,8 @@ pub struct Cli {
 enum Command {
     /// Check recorded histories offline
     Check(check::Args),
+    Validate(validate::ValidateArgs),
+    Schema(schema::SchemaArgs),
     Node(node::NodeArgs),
     Client(client::ClientArgs),
     /// Watches over the processes of a run; started by the harness itself.
@@ -43,6 +48,8 @@ enum Command {
 pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Check(args) => check::main(&args),
+        Command::Validate(args) => validate::main(args),
+        Command::Schema(args) => schema::main(args),
         Command::Node(args) => node::main(args),
         Command::Client(args) => client::main(args),
         Command::Warden => warden::main(),

@@ -4,8 +4,13 @@
 //! boundary of a window the state each node and link should be in is computed anew from all demands in force, and the
 //! difference is carried out. Overlapping faults therefore compose, and lifting one is recomputation, never undo.
 
+pub mod chaos;
 pub mod fold;
+pub mod kinds;
+mod links;
 pub mod nemesis;
+pub mod schedule;
+pub mod target;
 pub mod world;
 
 use std::time::Duration;

@@ -3,12 +3,72 @@
 //! [`Workload`] holds no handles; a dry run can print it with its schedule expanded.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::check::CheckMode;
+use crate::document::Problems;
+use crate::document::units::show_duration;
 use crate::fault::ScheduledFault;
 use crate::history::{Durability, Sessions};
+
+mod command;
+mod decode;
+mod known;
+mod render;
+mod resolved;
+pub mod schema;
+mod sections;
+mod template;
+mod vars;
+
+pub use command::{CommandError, find_command};
+pub use known::{KNOWN_CHECKS, KNOWN_LOADS};
+pub use render::{NodeFacts, PeerFacts, RenderError, RenderedNode, render_node};
+
+/// Every mistake in a workload file and its overrides; `Display` is the text for a terminal without colours.
+pub type WorkloadErrors = Problems;
+
+/// What the command line changes of a workload file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--node CMD`: short for `--var node=CMD`.
+    pub node: Option<String>,
+    /// `--var name=value`, as typed.
+    pub vars: Vec<String>,
+    /// `--set path.to.key=value`, as typed.
+    pub sets: Vec<String>,
+    /// `--seed N`
+    pub seed: Option<u64>,
+}
+
+impl Workload {
+    /// Reads the workload file at `path`, changes it as `overrides` say, and validates everything that can be
+    /// validated before a process is started: the command is to be found, templates render, faults fall into the load.
+    ///
+    /// # Errors
+    /// Every mistake found, each with where it is, what was expected and the nearest right word.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Workload, WorkloadErrors> {
+        decode::load(path, overrides)
+    }
+
+    /// One line for people: how many nodes, what load, how many faults, the seed.
+    pub fn summary(&self) -> String {
+        let count = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let rate =
+            if self.load.rate == 0.0 { "unlimited".to_owned() } else { format!("{} ops/s", self.load.rate) };
+        format!(
+            "{}: {}, {}, {rate} for {}, {}, {}, seed {}",
+            self.name,
+            count(self.cluster.nodes.len(), "node"),
+            count(self.load.clients as usize, "client"),
+            show_duration(self.load.duration),
+            count(self.faults.len(), "fault"),
+            count(self.checks.len(), "check"),
+            self.seed
+        )
+    }
+}
 
 /// A validated workload.
 #[derive(Clone, Debug)]

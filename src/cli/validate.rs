@@ -1,0 +1,71 @@
+//! `harness validate`: checks workload files without running anything.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+
+use super::overrides::{OverrideArgs, show_errors};
+use super::{EXIT_BROKEN, EXIT_USAGE, EXIT_VALID};
+use crate::workload::Workload;
+
+/// Checks workload files without running anything
+#[derive(Args, Debug)]
+pub struct ValidateArgs {
+    /// The workload files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Show when which fault begins and ends
+    #[arg(long)]
+    schedule: bool,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+}
+
+/// Carries out `harness validate`.
+pub fn main(args: ValidateArgs) -> ExitCode {
+    let overrides = args.overrides.overrides();
+    let mut exit = EXIT_VALID;
+    for file in &args.files {
+        match Workload::load(file, &overrides) {
+            Ok(workload) => {
+                let mut text = format!("ok {}: {}\n", file.display(), workload.summary());
+                if args.schedule {
+                    text.push_str(&schedule(&workload));
+                }
+                // A reader that has gone away (`| head`) has what it wanted.
+                if std::io::stdout().write_all(text.as_bytes()).is_err() {
+                    return ExitCode::from(EXIT_BROKEN);
+                }
+            }
+            Err(errors) => {
+                show_errors(&errors);
+                exit = EXIT_USAGE;
+            }
+        }
+    }
+    ExitCode::from(exit)
+}
+
+/// The schedule as a table.
+fn schedule(workload: &Workload) -> String {
+    if workload.faults.is_empty() {
+        return "   no faults\n".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["", "begins", "ends", "fault"]);
+    for fault in &workload.faults {
+        let ends = fault.until.map_or_else(|| "at the heal".to_owned(), seconds);
+        table.add_row([String::new(), seconds(fault.at), ends, fault.label.clone()]);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}

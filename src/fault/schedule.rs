@@ -1,0 +1,180 @@
+//! `[[fault]]`: when faults begin and end, and their expansion to a schedule.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::ScheduledFault;
+use super::kinds::{Cast, Draw, FAULTS, Fault, FaultKind, LATER, duration_schema};
+use crate::document::units::show_duration;
+use crate::document::{Field, Key, list};
+use crate::seed::Rng;
+
+/// The most faults a schedule may have.
+pub const MAX_SCHEDULED: usize = 10_000;
+
+/// A decoded `[[fault]]` table.
+#[derive(Debug)]
+pub struct Planned {
+    kind: &'static FaultKind,
+    fault: Box<dyn Fault>,
+    at: Duration,
+    lasting: Option<Duration>,
+    every: Option<Duration>,
+}
+
+/// The times every `[[fault]]` may have.
+const TIMES: &[Key] = &[
+    Key { name: "at", about: "when it begins, from the start of the load", schema: duration_schema },
+    Key {
+        name: "for",
+        about: "how long it lasts; absent: until the heal at the end of the load",
+        schema: duration_schema,
+    },
+    Key {
+        name: "every",
+        about: "it begins again so long after each beginning, until the end of the load; targets are drawn anew",
+        schema: duration_schema,
+    },
+];
+
+/// Every key of a `[[fault]]` table: the times, and one key for each kind of fault.
+pub fn keys() -> Vec<Key> {
+    let kinds = FAULTS.iter().map(|kind| Key { name: kind.name, about: kind.about, schema: kind.schema });
+    TIMES.iter().cloned().chain(kinds).collect()
+}
+
+/// The JSON Schema of `fault`.
+pub fn schema() -> Json {
+    let mut table = crate::document::table_schema(&keys(), &["at"]);
+    table["oneOf"] = FAULTS.iter().map(|kind| json!({ "required": [kind.name] })).collect();
+    json!({ "type": "array", "items": table })
+}
+
+/// Reads `fault`, an array of tables. `load` is how long the load lasts.
+pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Vec<Planned> {
+    let crate::document::Val::List(_) = field.node.val else {
+        let _: Option<()> = field.wrong_type("[[fault]]: a table in double brackets");
+        return Vec::new();
+    };
+    let keys = keys();
+    let items = field.items("tables").unwrap_or_default();
+    items.iter().filter_map(|item| decode_one(item, &keys, cast, load)).collect()
+}
+
+fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Duration) -> Option<Planned> {
+    let section = item.section("[[fault]]", keys, LATER)?;
+    let mut named: Vec<(&'static FaultKind, Field<'_>)> = Vec::new();
+    for kind in FAULTS {
+        if let Some(field) = section.field(kind.name) {
+            named.push((kind, field));
+        }
+    }
+    let names: Vec<&str> = FAULTS.iter().map(|kind| kind.name).collect();
+    match named.as_slice() {
+        [] => {
+            // An unknown key was reported already and is what was meant.
+            let unknown = section.fields().any(|(entry, _)| !keys.iter().any(|key| key.name == entry.key));
+            if !unknown {
+                section.fail(
+                    "this [[fault]] names no fault",
+                    format!("expected one of {}", list(&names, "or")),
+                    None,
+                );
+            }
+            return None;
+        }
+        [_] => {}
+        [(first, _), (second, field), ..] => {
+            field.sink.fail(
+                &field.node.at,
+                format!("this [[fault]] names two faults: {} and {}", first.name, second.name),
+                "each fault in a [[fault]] of its own",
+                None,
+            );
+            return None;
+        }
+    }
+    let (kind, field) = named.remove(0);
+    let fault = (kind.decode)(&field, cast);
+
+    let long = Duration::from_secs(7 * 86_400);
+    let at_field = section.required("at", "at = \"3s\"");
+    let at = at_field.as_ref().and_then(|field| field.duration(Duration::ZERO..=long));
+    if let (Some(at), Some(field)) = (at, &at_field)
+        && at >= load
+    {
+        field.fail(
+            format!("is {}: the fault begins after the end of the load", show_duration(at)),
+            format!("expected less than load.duration, {}", show_duration(load)),
+        );
+        return None;
+    }
+    let lasting = match section.field("for") {
+        Some(field) => Some(field.duration(Duration::from_millis(1)..=long)?),
+        None => kind.absent_for,
+    };
+    let every = match section.field("every") {
+        Some(field) => {
+            let every = field.duration(Duration::from_millis(10)..=long)?;
+            if lasting.is_none() {
+                field.fail("repeats a fault that is never lifted", "expected a `for` beside it");
+                return None;
+            }
+            let repeats = load.saturating_sub(at?).as_nanos() / every.as_nanos();
+            if repeats >= MAX_SCHEDULED as u128 {
+                field.fail(
+                    format!("repeats the fault {repeats} times"),
+                    format!("expected at most {MAX_SCHEDULED}"),
+                );
+                return None;
+            }
+            Some(every)
+        }
+        None => None,
+    };
+    Some(Planned { kind, fault: fault?, at: at?, lasting, every })
+}
+
+/// Draws every target and lays out every repetition; by when they begin. What would last beyond the end of the load
+/// is lifted by the heal.
+pub fn expand(planned: &[Planned], cast: &Cast<'_>, load: Duration, seed: u64) -> Vec<ScheduledFault> {
+    let mut schedule = Vec::new();
+    // Streams are named by what a fault is and not by its place, so that adding one leaves the others as they were.
+    let mut alike: BTreeMap<(&str, Duration), u32> = BTreeMap::new();
+    for plan in planned {
+        let twin = alike.entry((plan.kind.name, plan.at)).or_default();
+        let mut at = plan.at;
+        let mut repeat = 0;
+        while at < load && schedule.len() < MAX_SCHEDULED {
+            let label = format!("fault/{}/{}/{twin}/{repeat}", plan.kind.name, plan.at.as_nanos());
+            let mut draw = Draw { nodes: cast.nodes, rng: Rng::new(seed, &label) };
+            let effect = plan.fault.expand(&mut draw);
+            let until = plan.lasting.map(|lasting| at + lasting).filter(|until| *until < load);
+            schedule.push(ScheduledFault {
+                id: 0,
+                f: plan.kind.name,
+                target: effect.target,
+                label: effect.label,
+                at,
+                until,
+                demands: effect.demands,
+            });
+            let Some(every) = plan.every else { break };
+            at += every;
+            repeat += 1;
+        }
+        *twin += 1;
+    }
+    number(&mut schedule);
+    schedule
+}
+
+/// Sorts a schedule by when its faults begin, and numbers them.
+pub fn number(schedule: &mut [ScheduledFault]) {
+    schedule.sort_by_key(|fault| fault.at);
+    for (id, fault) in schedule.iter_mut().enumerate() {
+        fault.id = id as u64;
+    }
+}

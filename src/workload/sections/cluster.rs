@@ -1,0 +1,214 @@
+//! `[cluster]`: the nodes, and how they start.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{is_plain_name, key, or_default, plain_name_schema, text_schema};
+use crate::document::units::size;
+use crate::document::{Field, Key, Section, Val, table_schema};
+use crate::fault::kinds::duration_schema;
+use crate::fault::target;
+use crate::history::Durability;
+use crate::workload::ClusterSpec;
+
+/// The most nodes a cluster may have: each ordered pair has a proxy.
+const MAX_NODES: usize = 64;
+
+/// The keys of `[cluster]`.
+pub(in crate::workload) fn cluster_keys() -> Vec<Key> {
+    vec![
+        key("nodes", "the ids of the nodes", || {
+            let mut item = plain_name_schema();
+            item["not"] = json!({ "enum": reserved() });
+            json!({ "type": "array", "minItems": 1, "maxItems": MAX_NODES, "uniqueItems": true, "items": item })
+        }),
+        key(
+            "command",
+            "how a node starts: a template, split as a shell splits words; no shell runs",
+            text_schema,
+        ),
+        key(
+            "env",
+            "the environment of a node: templates",
+            || json!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } }),
+        ),
+        key(
+            "port",
+            "the first node's port, the others follow; 0 or absent: free ports",
+            || json!({ "type": "integer", "minimum": 0, "maximum": 65535 }),
+        ),
+        key(
+            "dir",
+            "where the nodes' own directories are made; absent: nodes/ of the run's folder",
+            text_schema,
+        ),
+        key(
+            "cwd",
+            "where commands start, relative to the workload file; absent: each in its own directory",
+            text_schema,
+        ),
+        key(
+            "durability",
+            "what a crash must not take (default disk)",
+            || json!({ "enum": ["disk", "replicated", "memory"] }),
+        ),
+        key("ready-within", "how long a node may take to become ready (default 10s)", duration_schema),
+        key("limits", "what a node may use", || table_schema(&limits_keys(), &[])),
+    ]
+}
+
+/// Keys of `[cluster]` in the design that this version does not support.
+pub(in crate::workload) const CLUSTER_LATER: &[&str] = &["ports", "files"];
+
+fn limits_keys() -> Vec<Key> {
+    vec![key(
+        "log",
+        "bytes of log kept of each node, \"16MiB\"; what is beyond is counted and dropped",
+        || json!({ "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*([kKMGmg][iI]?)?[bB]\\s*$" }),
+    )]
+}
+
+fn reserved() -> Vec<&'static str> {
+    target::WORDS.iter().chain(target::LATER).copied().collect()
+}
+
+/// Reads `nodes`. Decoded apart from the rest because faults can be checked as soon as the nodes are known.
+pub(in crate::workload) fn nodes(section: &Section<'_>) -> Option<Vec<String>> {
+    let field = section.required("nodes", "nodes = [\"A\", \"B\", \"C\"]")?;
+    let items = field.items("node ids")?;
+    if items.is_empty() || items.len() > MAX_NODES {
+        field.fail(format!("has {} nodes", items.len()), format!("expected 1 to {MAX_NODES} node ids"));
+        return None;
+    }
+    let mut nodes: Vec<String> = Vec::new();
+    let mut fine = true;
+    for item in &items {
+        let Some(id) = item.text() else {
+            fine = false;
+            continue;
+        };
+        let problem = if !is_plain_name(id) {
+            Some((format!("is {id:?}"), "expected letters, digits, -, _ and ."))
+        } else if reserved().contains(&id) {
+            Some((format!("is {id:?}, a word that faults use for their targets"), "expected another id"))
+        } else if nodes.iter().any(|other| other == id) {
+            Some((format!("names node {id:?} a second time"), "each node once"))
+        } else {
+            None
+        };
+        if let Some((title, label)) = problem {
+            item.fail(title, label);
+            fine = false;
+        } else {
+            nodes.push(id.to_owned());
+        }
+    }
+    fine.then_some(nodes)
+}
+
+/// Reads the rest of `[cluster]`; `beside` is the workload's folder.
+pub(in crate::workload) fn cluster(
+    section: &Section<'_>,
+    nodes: Option<Vec<String>>,
+    beside: &Path,
+) -> Option<ClusterSpec> {
+    let command = section.required("command", "command = \"{{ node }} --id {{ id }} --port {{ port }}\"");
+    let command = command.and_then(|field| field.text().map(str::to_owned));
+    let env = match section.field("env") {
+        Some(field) => env(&field),
+        None => Some(Vec::new()),
+    };
+    let port = match section.field("port") {
+        None => Some(None),
+        Some(field) => field.whole(0..=65535).and_then(|port| {
+            let last = port + nodes.as_ref().map_or(0, |nodes| nodes.len() as u64 - 1);
+            if last > 65535 {
+                field.fail(
+                    format!("is {port}: the last node's port would be {last}"),
+                    "expected at most 65535",
+                );
+                return None;
+            }
+            Some(u16::try_from(port).ok().filter(|port| *port > 0))
+        }),
+    };
+    let folder = |name: &str| match section.field(name) {
+        None => Some(None),
+        Some(field) => match field.text() {
+            Some("") => {
+                field.fail("is empty", "expected a folder");
+                None
+            }
+            text => text.map(|text| Some((field, PathBuf::from(text)))),
+        },
+    };
+    let dir = folder("dir");
+    let cwd = folder("cwd").and_then(|cwd| match cwd {
+        None => Some(None),
+        Some((field, path)) => {
+            let path = beside.join(path);
+            if !path.is_dir() {
+                field.fail(
+                    format!("names no directory: {}", path.display()),
+                    "expected a directory that exists",
+                );
+                return None;
+            }
+            Some(std::path::absolute(&path).ok())
+        }
+    });
+    let durability =
+        match section.field("durability").map(|field| field.word(&["disk", "replicated", "memory"], &[])) {
+            None => Some(Durability::Disk),
+            Some(word) => word.map(|word| match word {
+                "replicated" => Durability::Replicated,
+                "memory" => Durability::Memory,
+                _ => Durability::Disk,
+            }),
+        };
+    let ready = Duration::from_millis(100)..=Duration::from_secs(600);
+    let ready_within =
+        or_default(section.field("ready-within"), Duration::from_secs(10), |field| field.duration(ready));
+    let keys = limits_keys();
+    let limits = section.field("limits").and_then(|field| {
+        let Val::Table(table) = &field.node.val else { return field.wrong_type("a table") };
+        let later = ["memory", "cpu", "processes"];
+        let section = Section::open("cluster.limits", table, &field.node.at, &keys, &later, field.sink);
+        section.field("log")?.unit(size, "16MiB")
+    });
+    Some(ClusterSpec {
+        nodes: nodes?,
+        command: command?,
+        env: env?.into_iter().collect(),
+        port: port?,
+        dir: dir?.map(|(_, path)| path),
+        cwd: cwd?,
+        durability: durability?,
+        ready_within: ready_within?,
+        log_limit: limits.unwrap_or(16 << 20),
+    })
+}
+
+fn env(field: &Field<'_>) -> Option<Vec<(String, String)>> {
+    let Val::Table(table) = &field.node.val else { return field.wrong_type("a table of variables") };
+    let mut env = Vec::new();
+    let mut fine = true;
+    for entry in &table.entries {
+        let value =
+            Field { path: format!("{}.{}", field.path, entry.key), node: &entry.node, sink: field.sink };
+        if entry.key.is_empty() || entry.key.contains(['=', '\0']) {
+            value.fail("is no name for an environment variable", "expected a name without =");
+            fine = false;
+        }
+        match &entry.node.val {
+            Val::Text(text) => env.push((entry.key.clone(), text.clone())),
+            Val::Int(int) => env.push((entry.key.clone(), int.to_string())),
+            Val::Float(float) => env.push((entry.key.clone(), float.to_string())),
+            Val::Bool(yes) => env.push((entry.key.clone(), yes.to_string())),
+            _ => fine = value.wrong_type::<()>("a string or a number").is_some(),
+        }
+    }
+    fine.then_some(env)
+}

@@ -1,0 +1,172 @@
+//! `[load]`: what clients do, and when.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::{key, or_default};
+use crate::client::Protocol;
+use crate::document::{Field, Key, Section, Val, list, nearest};
+use crate::fault::kinds::duration_schema;
+use crate::history::Sessions;
+use crate::workload::LoadSpec;
+use crate::workload::known::{KNOWN_LOADS, LATER_LOADS};
+
+/// The keys of `[load]`.
+pub(in crate::workload) fn load_keys() -> Vec<Key> {
+    vec![
+        key(
+            "kind",
+            "what clients do (default register)",
+            || json!({ "enum": KNOWN_LOADS.iter().map(|(name, _)| *name).collect::<Vec<_>>() }),
+        ),
+        key(
+            "clients",
+            "how many there are (default 6)",
+            || json!({ "type": "integer", "minimum": 1, "maximum": MAX_CLIENTS }),
+        ),
+        key(
+            "rate",
+            "operations a second over all clients; 0 = as fast as they answer (default 200)",
+            || json!({ "type": "number", "minimum": 0, "maximum": MAX_RATE }),
+        ),
+        key("duration", "how long it lasts (default 10s)", duration_schema),
+        key(
+            "keys",
+            "keys in use at a time (default 8)",
+            || json!({ "type": "integer", "minimum": 1, "maximum": MAX_KEYS }),
+        ),
+        key(
+            "rotate",
+            "each key is replaced by a fresh one after so long (default 1s), or \"never\"",
+            || json!({ "anyOf": [{ "const": "never" }, duration_schema()] }),
+        ),
+        key(
+            "burst",
+            "so many operations start at the same moment, on the same key (default 1)",
+            || json!({ "type": "integer", "minimum": 1, "maximum": MAX_BURST }),
+        ),
+        key("mix", "operations and their weights (default read 1, write 1)", || {
+            let weight = || json!({ "type": "integer", "minimum": 0, "maximum": MAX_WEIGHT });
+            let names = KNOWN_LOADS.iter().flat_map(|(_, operations)| *operations);
+            let properties: serde_json::Map<String, Json> =
+                names.map(|name| ((*name).to_owned(), weight())).collect();
+            json!({ "type": "object", "minProperties": 1, "additionalProperties": false, "properties": properties })
+        }),
+        key(
+            "sessions",
+            "sticky: a client stays on its node; roaming: it moves (default sticky)",
+            || json!({ "enum": ["sticky", "roaming"] }),
+        ),
+    ]
+}
+
+const MAX_CLIENTS: u64 = 10_000;
+const MAX_RATE: f64 = 1_000_000.0;
+const MAX_KEYS: u64 = 1_000_000;
+const MAX_BURST: u64 = 1_000;
+const MAX_WEIGHT: u64 = 1_000_000;
+
+/// How long a load lasts when it does not say.
+pub(in crate::workload) const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
+/// Reads `duration` of `[load]`. Decoded apart because faults are checked against it.
+pub(in crate::workload) fn duration(section: &Section<'_>) -> Option<Duration> {
+    let range = Duration::from_millis(100)..=Duration::from_secs(7 * 86_400);
+    or_default(section.field("duration"), DEFAULT_DURATION, |field| field.duration(range))
+}
+
+/// Reads the rest of `[load]`. `protocol` must teach the operations of the mix, where it is known.
+pub(in crate::workload) fn load(
+    section: &Section<'_>,
+    duration: Option<Duration>,
+    protocol: Option<&Protocol>,
+) -> Option<LoadSpec> {
+    let names: Vec<&'static str> = KNOWN_LOADS.iter().map(|(name, _)| *name).collect();
+    let kind = or_default(section.field("kind"), names[0], |field| field.word(&names, LATER_LOADS));
+    let whole = |name, default, range: std::ops::RangeInclusive<u64>| {
+        or_default(section.field(name), default, |field| field.whole(range.clone()))
+            .and_then(|int| u32::try_from(int).ok())
+    };
+    let clients = whole("clients", 6, 1..=MAX_CLIENTS);
+    let rate = or_default(section.field("rate"), 200.0, |field| field.number(0.0..=MAX_RATE));
+    let keys = whole("keys", 8, 1..=MAX_KEYS);
+    let rotate =
+        or_default(section.field("rotate"), Some(Duration::from_secs(1)), |field| match &field.node.val {
+            Val::Text(text) if text == "never" => Some(None),
+            _ => field.duration(Duration::from_millis(10)..=Duration::from_secs(7 * 86_400)).map(Some),
+        });
+    let burst = whole("burst", 1, 1..=MAX_BURST);
+    if let (Some(clients), Some(burst), Some(field)) = (clients, burst, section.field("burst"))
+        && burst > clients
+    {
+        let title = format!("is {burst}, but there are {clients} clients, each with one operation at a time");
+        field.fail(title, format!("expected at most load.clients, {clients}"));
+        return None;
+    }
+    let mix = match section.field("mix") {
+        None => Some(vec![("read".to_owned(), 1), ("write".to_owned(), 1)]),
+        Some(field) => mix(&field, kind.unwrap_or(names[0]), protocol),
+    };
+    let sessions = match section.field("sessions").map(|field| field.word(&["sticky", "roaming"], &[])) {
+        None => Some(Sessions::Sticky),
+        Some(word) => word.map(|word| if word == "roaming" { Sessions::Roaming } else { Sessions::Sticky }),
+    };
+    Some(LoadSpec {
+        kind: kind?.to_owned(),
+        clients: clients?,
+        rate: rate?,
+        duration: duration?,
+        keys: keys?,
+        rotate: rotate?,
+        burst: burst?,
+        mix: mix?,
+        sessions: sessions?,
+    })
+}
+
+fn mix(field: &Field<'_>, kind: &str, protocol: Option<&Protocol>) -> Option<Vec<(String, u32)>> {
+    let known =
+        KNOWN_LOADS.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, operations)| operations);
+    let Val::Table(table) = &field.node.val else {
+        return field.wrong_type("a table such as { read = 1, write = 1 }");
+    };
+    let mut mix = Vec::new();
+    let mut fine = true;
+    for entry in &table.entries {
+        let name = entry.key.as_str();
+        if !known.contains(&name) {
+            let label = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("expected {}", list(known, "and")),
+            };
+            let title = format!("`load.mix` names an operation that kind {kind:?} does not have: `{name}`");
+            field.sink.fail(&entry.key_at, title, label, None);
+            fine = false;
+            continue;
+        }
+        let weight = Field { path: format!("load.mix.{name}"), node: &entry.node, sink: field.sink };
+        if let Some(protocol) = protocol.filter(|protocol| !protocol.has(name)) {
+            let title = format!(
+                "`load.mix` names an operation that the protocol {:?} does not teach: `{name}`",
+                protocol.name()
+            );
+            let taught: Vec<&str> = protocol.operations().collect();
+            field.sink.fail(&entry.key_at, title, format!("expected {}", list(&taught, "and")), None);
+            fine = false;
+            continue;
+        }
+        match weight.whole(0..=MAX_WEIGHT).and_then(|weight| u32::try_from(weight).ok()) {
+            Some(weight) => mix.push((name.to_owned(), weight)),
+            None => fine = false,
+        }
+    }
+    if fine && mix.iter().all(|(_, weight)| *weight == 0) {
+        field.fail(
+            "gives every operation the weight 0: nothing would be done",
+            "expected at least one weight above 0",
+        );
+        return None;
+    }
+    fine.then_some(mix)
+}

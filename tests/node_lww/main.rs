@@ -1,6 +1,7 @@
 //! `harness node lww` and `harness client` as processes, over real sockets.
 
 mod bugs;
+mod python;
 mod support;
 
 use std::fs;

@@ -44,7 +44,6 @@ impl World for OneProcess {
     }
     fn record(&mut self, _: &str, _: Json) {}
     fn exited(&mut self, _: &str, _: &Exit, _: bool) {}
-    fn in_force(&mut self, _: &[&str]) {}
 }
 
 fn main() {

@@ -90,6 +90,21 @@ pub struct CheckResult {
     pub stats: Map<String, Json>,
 }
 
+impl CheckResult {
+    /// Nothing can be said, because of `reason`.
+    pub fn unknown(reason: impl Into<String>) -> Self {
+        CheckResult {
+            verdict: Verdict::Unknown,
+            reason: Some(reason.into()),
+            evidence: Map::new(),
+            violations: Vec::new(),
+            violations_total: 0,
+            excused: 0,
+            stats: Map::new(),
+        }
+    }
+}
+
 /// How many violations a check lists.
 pub const MAX_VIOLATIONS: usize = 50;
 

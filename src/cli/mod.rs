@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod node;
 mod overrides;
+mod run;
 mod schema;
 mod validate;
 mod warden;
@@ -12,16 +13,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// All required checks valid.
-pub const EXIT_VALID: u8 = 0;
-/// A violation.
-pub const EXIT_INVALID: u8 = 1;
-/// Bad usage or workload file.
+pub use crate::report::verdict::{EXIT_BROKEN, EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID};
+
+/// Bad usage or workload file. The others are a run's own.
 pub const EXIT_USAGE: u8 = 2;
-/// Inconclusive: a required check is unknown.
-pub const EXIT_UNKNOWN: u8 = 3;
-/// The system under test or the harness could not be run.
-pub const EXIT_BROKEN: u8 = 4;
 
 /// Finds out whether a distributed system keeps its promises when machines die, freeze and lose each other.
 #[derive(Parser, Debug)]
@@ -33,6 +28,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Run(run::RunArgs),
     /// Check recorded histories offline
     Check(check::Args),
     Validate(validate::ValidateArgs),
@@ -47,6 +43,7 @@ enum Command {
 /// Carries out the command line; the exit code is the process's.
 pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
+        Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Validate(args) => validate::main(args),
         Command::Schema(args) => schema::main(args),

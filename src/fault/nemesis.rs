@@ -159,7 +159,6 @@ impl<W: World> Nemesis<W> {
         }
         let evidence = self.begin_evidence(fault);
         self.record(fault, "begin", None, evidence);
-        self.show();
     }
 
     fn end(&mut self, fault: usize, now: Duration) {
@@ -182,7 +181,6 @@ impl<W: World> Nemesis<W> {
         if let Some(why) = failing {
             self.ineffective.push(Ineffective { label: self.schedule[fault].label.clone(), why });
         }
-        self.show();
     }
 
     fn turn(&mut self, fault: usize, now: Duration) {
@@ -410,11 +408,6 @@ impl<W: World> Nemesis<W> {
         }
         value["evidence"] = evidence;
         self.world.record(f, value);
-    }
-
-    fn show(&mut self) {
-        let labels: Vec<_> = self.in_force.keys().map(|fault| self.schedule[*fault].label.as_str()).collect();
-        self.world.in_force(&labels);
     }
 }
 

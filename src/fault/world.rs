@@ -27,8 +27,6 @@ pub trait World {
     fn record(&mut self, f: &str, value: Json);
     /// Records that a node's process ended, and tells whoever shows it.
     fn exited(&mut self, node: &str, exit: &Exit, expected: bool);
-    /// The faults in force have changed: their labels.
-    fn in_force(&mut self, labels: &[&str]);
 }
 
 /// Running totals of a directed link, as evidence.

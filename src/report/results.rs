@@ -294,7 +294,7 @@ pub struct NotUnderstood {
 }
 
 /// Something that kept the run from being one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// What failed, in a sentence.
     pub what: String,

@@ -1,5 +1,9 @@
 //! One run, start to end: setup, main, heal, settle, check, report, clean up.
 
+pub mod bypass;
+pub mod engine;
 pub mod folder;
 pub mod interrupt;
 pub mod settle;
+pub mod setup;
+pub mod world;

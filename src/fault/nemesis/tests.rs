@@ -55,7 +55,6 @@ impl World for Fake {
     fn exited(&mut self, node: &str, exit: &Exit, expected: bool) {
         self.say(format!("exited {node} {:?} {expected}", exit.signal));
     }
-    fn in_force(&mut self, _: &[&str]) {}
 }
 
 fn fault(f: &'static str, at_ms: u64, until_ms: Option<u64>, demands: Vec<Demand>) -> ScheduledFault {

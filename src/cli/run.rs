@@ -1,0 +1,185 @@
+//! `harness run`: carry out workloads, check what happened, report.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::overrides::{OverrideArgs, show_errors};
+use super::{EXIT_BROKEN, EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
+use crate::report::progress::ProgressMode;
+use crate::report::repeat::RepeatSummary;
+use crate::report::results::Results;
+use crate::report::style::Style;
+use crate::report::table;
+use crate::run::engine::{self, Finished, Options};
+use crate::run::interrupt::Interrupt;
+use crate::workload::{Overrides, Workload};
+
+/// What a shell expects of a program that ended because of Ctrl-C.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Run workloads: real processes, real faults, a verdict
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Workload files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// Run each file so many times, with seeds counting up from the first
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub repeat: u32,
+    /// Where results go
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Print results.json on standard output instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// No progress, no tables: only the exit code, and errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Stop after the first run that is not valid
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+/// Validates every file before the first run, then runs them one after another.
+pub fn main(args: &RunArgs) -> ExitCode {
+    let mut workloads = Vec::new();
+    let mut mistaken = false;
+    for file in &args.files {
+        match Workload::load(file, &args.overrides.overrides()) {
+            Ok(workload) => workloads.push(workload),
+            Err(errors) => {
+                show_errors(&errors);
+                mistaken = true;
+            }
+        }
+    }
+    if mistaken {
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let interrupt = match Interrupt::install() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            eprintln!("error: cannot listen for signals: {error}");
+            return ExitCode::from(EXIT_BROKEN);
+        }
+    };
+    let mut worst = EXIT_VALID;
+    for workload in &workloads {
+        let code = run_file(args, workload, &interrupt);
+        worst = worse(worst, code);
+        if code == EXIT_INTERRUPTED || (args.fail_fast && code != EXIT_VALID) {
+            break;
+        }
+    }
+    ExitCode::from(worst)
+}
+
+/// Of two runs' exit codes the one to end with: what is proved outranks what could not be found out.
+fn worse(one: u8, other: u8) -> u8 {
+    let rank = |code| match code {
+        EXIT_VALID => 0,
+        EXIT_UNKNOWN => 1,
+        EXIT_BROKEN => 2,
+        EXIT_INVALID => 3,
+        _ => 4,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+/// All repeats of one file.
+fn run_file(args: &RunArgs, first: &Workload, interrupt: &Interrupt) -> u8 {
+    let mut summary = RepeatSummary::new(&first.name);
+    let mut worst = EXIT_VALID;
+    let mut again: Option<Workload> = None;
+    for repeat in 0..args.repeat {
+        if repeat > 0 {
+            // Operations and faults are drawn from the seed, so that the file has to be expanded anew.
+            let seed = first.seed.wrapping_add(u64::from(repeat)) & (i64::MAX as u64);
+            let overrides = Overrides { seed: Some(seed), ..args.overrides.overrides() };
+            match Workload::load(&first.file, &overrides) {
+                Ok(workload) => again = Some(workload),
+                Err(errors) => {
+                    show_errors(&errors);
+                    return EXIT_USAGE;
+                }
+            }
+        }
+        let workload = again.as_ref().unwrap_or(first);
+        let options = Options {
+            results: args.results.clone(),
+            progress: ProgressMode::choose(args.quiet),
+            interrupt: interrupt.clone(),
+            rerun: rerun(args, workload),
+        };
+        let code = match engine::run(workload, &options) {
+            Ok(finished) => {
+                summary.push(&finished.results);
+                show(args, &finished);
+                exit_code(&finished)
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                EXIT_BROKEN
+            }
+        };
+        worst = worse(worst, code);
+        if code == EXIT_INTERRUPTED || (args.fail_fast && code != EXIT_VALID) {
+            break;
+        }
+    }
+    if args.repeat > 1 && !args.quiet {
+        let text = if args.json { summary.to_json() } else { summary.render(&Style::stdout()) };
+        print(&text);
+    }
+    worst
+}
+
+fn exit_code(finished: &Finished) -> u8 {
+    let code = finished.results.exit_code;
+    if finished.interrupted && code != EXIT_INVALID { EXIT_INTERRUPTED } else { code }
+}
+
+fn show(args: &RunArgs, finished: &Finished) {
+    let results: &Results = &finished.results;
+    if args.json {
+        // With --repeat the summary is the answer, and each run's own is in its folder.
+        if args.repeat == 1 {
+            print(&results.to_json());
+        }
+    } else if !args.quiet {
+        print(&table::render(results, &Style::stdout()));
+    }
+}
+
+/// A reader that has gone away (`| head`) is no reason to fail.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
+/// The command that runs `workload` again with the same seed.
+fn rerun(args: &RunArgs, workload: &Workload) -> String {
+    let mut words = vec![program(), "run".to_owned(), workload.file.display().to_string()];
+    let OverrideArgs { node, vars, sets, .. } = &args.overrides;
+    words.extend(node.iter().flat_map(|node| ["--node".to_owned(), node.clone()]));
+    words.extend(vars.iter().flat_map(|var| ["--var".to_owned(), var.clone()]));
+    words.extend(sets.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
+    words.extend(["--seed".to_owned(), workload.seed.to_string()]);
+    shell_words::join(words)
+}
+
+/// How the harness was called, shortened where the shell would find it anyway.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_else(|| "harness".to_owned());
+    let cargo = Path::new(&called).components().any(|part| part.as_os_str() == "target");
+    if cargo { "cargo run --release --".to_owned() } else { called }
+}

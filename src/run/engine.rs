@@ -1,0 +1,334 @@
+//! One run as a pipeline: set up, main, heal, settle, check, report, clean up.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::bypass;
+use super::folder::Folder;
+use super::interrupt::Interrupt;
+use super::settle::agree;
+use super::setup::{self, System};
+use super::world::{Real, Shared};
+use crate::check;
+use crate::fault::nemesis::{Ineffective, Nemesis};
+use crate::fault::world::Message;
+use crate::history::{History, Phase, reader};
+use crate::load::{self, LoadStats, Prober};
+use crate::report::build::{Checked, RunFacts};
+use crate::report::progress::{ProgressMode, RunEvent};
+use crate::report::results::{Failure, NotUnderstood, Results, Versions};
+use crate::workload::Workload;
+
+/// What a run needs beside its workload.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where results go.
+    pub results: PathBuf,
+    /// How progress is shown.
+    pub progress: ProgressMode,
+    /// Set when somebody asked to end.
+    pub interrupt: Interrupt,
+    /// The command that runs it again with the same seed.
+    pub rerun: String,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its folder.
+    pub folder: Folder,
+    /// What `results.json` says.
+    pub results: Results,
+    /// Whether somebody asked to end it before its time.
+    pub interrupted: bool,
+}
+
+/// Carries out a whole run. A system that does not start, a fault that does not take, a history that cannot be written
+/// are all told in the results; nothing of the run is alive when this returns.
+///
+/// # Errors
+/// When there is no folder, or no history, to leave anything in.
+pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
+    let (began, started) = (Instant::now(), SystemTime::now());
+    let folder = Folder::create(&options.results, &workload.name, workload.seed, started)?;
+    std::fs::write(folder.workload(), &workload.resolved)?;
+    let mut outcome = Outcome::default();
+    match setup::system(workload, options, &folder) {
+        Ok(system) => drive(workload, options, system, &mut outcome)?,
+        Err(setup::SetupError::Folder(error)) => return Err(error),
+        Err(setup::SetupError::System(failure)) => outcome.failures.push(failure),
+    }
+    let interrupted = options.interrupt.asked();
+    if interrupted {
+        outcome.fail("the run was interrupted before its end", Vec::new());
+    }
+    let history = read_history(&folder, &mut outcome);
+    let checked = judge(workload, &history, &mut outcome);
+    let results = Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
+    results.write(&folder.results())?;
+    Ok(Finished { folder, results, interrupted })
+}
+
+/// What a run has come to beside its history.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    load: Option<LoadStats>,
+    load_took: Duration,
+    failures: Vec<Failure>,
+    notes: Vec<String>,
+}
+
+impl Outcome {
+    fn fail(&mut self, what: impl Into<String>, log: Vec<String>) {
+        self.failures.push(Failure { what: what.into(), log, ..Failure::default() });
+    }
+}
+
+/// Main, heal, settle, clean-up, on a system that is up.
+fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut Outcome) -> io::Result<()> {
+    let System { shared, events, runtime, nodes, plan, ports } = system;
+    phase(&shared, Phase::Main);
+    let epoch = Instant::now();
+    let (outbox, inbox) = mpsc::channel();
+    let world = Real { shared: Arc::clone(&shared), nodes: workload.cluster.nodes.clone() };
+    let nemesis = Nemesis::new(world, workload.faults.clone(), &nodes);
+    let nemesis = std::thread::Builder::new().name("nemesis".into()).spawn(move || nemesis.run(epoch, &inbox))?;
+    let lost = Arc::new(Mutex::new(None));
+    setup::route(events, outbox.clone(), Arc::clone(&lost))?;
+    if let Err(error) = bypass::watch(&shared, &workload.cluster.nodes) {
+        outcome.notes.push(error.to_string());
+    }
+
+    let (stop, stopped) = watch::channel(false);
+    let load = runtime.spawn(load::run(Arc::clone(&plan), Arc::clone(&shared.targets), epoch, stopped));
+    while !load.is_finished() {
+        if options.interrupt.asked() || shared.recorder.has_failed() || is_lost(&lost) {
+            stop.send_replace(true);
+        }
+        std::thread::sleep(WATCH_POLL);
+    }
+    outcome.load_took = epoch.elapsed().min(workload.load.duration);
+    match runtime.block_on(load) {
+        Ok(stats) => outcome.load = Some(stats),
+        Err(error) => outcome.fail(format!("the load generator failed: {error}"), Vec::new()),
+    }
+
+    let cut_short = options.interrupt.asked() || is_lost(&lost);
+    if !cut_short {
+        heal_and_settle(workload, options, &shared, &runtime, &outbox, outcome);
+    }
+    phase(&shared, Phase::Done);
+    for ineffective in leave(&outbox, nemesis, outcome) {
+        outcome.fail(format!("{} did not take effect: {}", ineffective.label, ineffective.why), Vec::new());
+    }
+    if let Some(why) = lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        outcome.fail(why, Vec::new());
+    }
+    shut_down(shared, runtime, outcome);
+    drop(ports);
+    Ok(())
+}
+
+/// How often the run looks whether it should end.
+const WATCH_POLL: Duration = Duration::from_millis(10);
+/// How often the replicas are asked what they hold.
+const SETTLE_POLL: Duration = Duration::from_millis(50);
+
+fn is_lost(lost: &Mutex<Option<String>>) -> bool {
+    lost.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
+fn phase(shared: &Shared, phase: Phase) {
+    shared.recorder.phase(phase);
+    shared.progress.event(&RunEvent::Phase(phase));
+}
+
+fn heal_and_settle(
+    workload: &Workload,
+    options: &Options,
+    shared: &Arc<Shared>,
+    runtime: &Runtime,
+    nemesis: &Sender<Message>,
+    outcome: &mut Outcome,
+) {
+    phase(shared, Phase::Heal);
+    let (done, healed) = mpsc::channel();
+    if nemesis.send(Message::Heal(done)).is_err() || healed.recv().is_err() {
+        outcome.fail("the fault injector is gone: faults could not be lifted", Vec::new());
+        return;
+    }
+    let healed = Instant::now();
+    while !shared.readiness.waiting().is_empty() && healed.elapsed() < workload.cluster.ready_within {
+        if options.interrupt.asked() {
+            return;
+        }
+        std::thread::sleep(WATCH_POLL);
+    }
+    phase(shared, Phase::Settle);
+    let keys = shared.targets.live().scheduled_until();
+    let keys = crate::load::Plan::new(&workload.load, workload.seed, workload.cluster.nodes.len()).keys_until(keys);
+    let settled = runtime.block_on(settle(workload, options, shared, &keys));
+    if settled {
+        let ms = u64::try_from(healed.elapsed().as_millis()).unwrap_or(u64::MAX);
+        shared.recorder.nemesis("converged", None, &json!({"ms": ms}));
+    }
+}
+
+/// Asks every node what it holds, again and again, until all agree or the time is up.
+async fn settle(workload: &Workload, options: &Options, shared: &Arc<Shared>, keys: &[Arc<str>]) -> bool {
+    let places = 0..workload.cluster.nodes.len();
+    let mut probers: Vec<_> =
+        places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
+    let began = Instant::now();
+    loop {
+        let asked = probers.iter_mut().map(|prober| prober.snapshot(keys));
+        let answers = join_all(asked).await;
+        let held: Vec<_> = answers.iter().map(|answer| answer.snapshot.as_deref()).collect();
+        if agree(&held) {
+            return true;
+        }
+        if began.elapsed() >= workload.settle_within || options.interrupt.asked() || shared.recorder.has_failed() {
+            return false;
+        }
+        tokio::time::sleep(SETTLE_POLL).await;
+    }
+}
+
+/// All of them at the same time, on this task.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.map(|future| (Some(Box::pin(future)), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut all = true;
+        for (future, output) in &mut pending {
+            if let Some(running) = future {
+                match running.as_mut().poll(context) {
+                    std::task::Poll::Ready(done) => (*future, *output) = (None, Some(done)),
+                    std::task::Poll::Pending => all = false,
+                }
+            }
+        }
+        if all { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+fn leave(
+    nemesis: &Sender<Message>,
+    thread: JoinHandle<(Vec<Ineffective>, Real)>,
+    outcome: &mut Outcome,
+) -> Vec<Ineffective> {
+    // An error means that it has left already; joining tells why.
+    let _ = nemesis.send(Message::Leave);
+    match thread.join() {
+        Ok((ineffective, _)) => ineffective,
+        Err(_) => {
+            outcome.fail("the fault injector broke down; this is a bug of the harness", Vec::new());
+            Vec::new()
+        }
+    }
+}
+
+fn shut_down(shared: Arc<Shared>, runtime: Runtime, outcome: &mut Outcome) {
+    shared.bypasses.stop();
+    for (from, to, seen) in shared.bypasses.all() {
+        shared.recorder.nemesis("bypass", None, &json!({"from": from, "to": to, "seen": seen}));
+    }
+    for trouble in shared.network.troubles() {
+        outcome.fail(trouble.to_string(), Vec::new());
+    }
+    if let Err(error) = shared.cluster.shutdown() {
+        outcome.fail(error.to_string(), Vec::new());
+    }
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    if let Err(error) = shared.recorder.finish() {
+        outcome.fail(format!("the history is not whole: {error}"), Vec::new());
+    }
+}
+
+fn read_history(folder: &Folder, outcome: &mut Outcome) -> History {
+    reader::read(&folder.history()).unwrap_or_else(|error| {
+        outcome.fail(format!("the history cannot be read back: {error}"), Vec::new());
+        History::default()
+    })
+}
+
+/// Runs the workload's checks over the history, each on its own: one that panics is `unknown`, and says so.
+fn judge(workload: &Workload, history: &History, outcome: &mut Outcome) -> Vec<Checked> {
+    let mut checked = Vec::new();
+    for (name, mode) in &workload.checks {
+        let Some(check) = check::find(name) else { continue };
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check.check(history))) {
+            Ok(result) => checked.push((name.clone(), *mode, result)),
+            Err(_) => {
+                let reason = format!("the check {name} broke down on this history; this is a bug of the harness");
+                outcome.notes.push(reason.clone());
+                checked.push((name.clone(), *mode, check::CheckResult::unknown(reason)));
+            }
+        }
+    }
+    checked
+}
+
+fn facts(
+    workload: &Workload,
+    options: &Options,
+    folder: &Folder,
+    started: SystemTime,
+    began: Instant,
+    outcome: Outcome,
+) -> RunFacts {
+    let load = outcome.load.as_ref();
+    let not_understood = load.map(not_understood).unwrap_or_default();
+    RunFacts {
+        workload: workload.name.clone(),
+        file: workload.file.display().to_string(),
+        seed: workload.seed,
+        started: humantime::format_rfc3339_seconds(started).to_string(),
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        rerun: options.rerun.clone(),
+        folder: Some(shown(folder)),
+        asked_rate: workload.load.rate,
+        clients: u64::from(workload.load.clients),
+        load_ms: u64::try_from(outcome.load_took.as_millis()).unwrap_or(u64::MAX),
+        skipped: load.map_or(0, |load| load.skipped_slots),
+        not_understood,
+        failures: outcome.failures,
+        notes: outcome.notes,
+        versions: Versions::here(),
+    }
+}
+
+/// The folder as a reader would type it: relative to where they stand, when it is below.
+fn shown(folder: &Folder) -> String {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+    folder.root().strip_prefix(&here).unwrap_or(folder.root()).display().to_string()
+}
+
+fn not_understood(load: &LoadStats) -> Vec<NotUnderstood> {
+    let mut rows: BTreeMap<(String, String, String), NotUnderstood> = BTreeMap::new();
+    for node in &load.nodes {
+        for sample in &node.samples {
+            rows.entry((node.node.clone(), sample.f.clone(), sample.error.clone())).or_insert_with(|| NotUnderstood {
+                node: node.node.clone(),
+                f: sample.f.clone(),
+                count: node.not_understood,
+                why: sample.error.clone(),
+                raw: sample.raw.clone(),
+            });
+        }
+    }
+    rows.into_values().collect()
+}
+
+/// A receiver of what happens to processes.
+pub(super) type Events = Receiver<crate::cluster::NodeEvent>;

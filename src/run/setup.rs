@@ -1,0 +1,287 @@
+//! From a workload to a system that is up: ports, links, processes, readiness.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::bypass::Bypasses;
+use super::engine::{Events, Options};
+use super::folder::Folder;
+use super::world::{Readiness, Shared};
+use crate::client::Protocol;
+use crate::cluster::ports::{self, PortBlock};
+use crate::cluster::{Cluster, ExitStatus, Launch, NodeEvent, NodeSpec};
+use crate::fault::world::{Exit, Message};
+use crate::history::recorder::Recorder;
+use crate::history::{Contract, Phase};
+use crate::load::{Live, Plan, Targets};
+use crate::network::{self, Addressing, Endpoint, Network, Trouble};
+use crate::report::progress::{Progress, RunEvent};
+use crate::report::results::Failure;
+use crate::workload::{ClientSpec, NodeFacts, PeerFacts, Workload, render_node};
+
+/// The address every node is told to listen on.
+const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// A system that is up, and everything that is needed to drive it.
+pub struct System {
+    /// What more than one thread needs.
+    pub shared: Arc<Shared>,
+    /// What happens to processes.
+    pub events: Events,
+    /// Where clients and probes run.
+    pub runtime: Runtime,
+    /// Each node and its pid.
+    pub nodes: Vec<(String, u32)>,
+    /// What the clients will do.
+    pub plan: Arc<Plan>,
+    /// Keeps the ports from other harness processes.
+    pub ports: PortBlock,
+}
+
+/// Why there is no system to drive.
+#[derive(Debug)]
+pub enum SetupError {
+    /// Nothing can be written to the results folder.
+    Folder(io::Error),
+    /// The system, or the harness, does not come up.
+    System(Failure),
+}
+
+impl SetupError {
+    fn harness(why: impl std::fmt::Display) -> Self {
+        SetupError::System(Failure { what: why.to_string(), ..Failure::default() })
+    }
+}
+
+/// Brings the system up. Whatever was started is gone again when it fails.
+///
+/// Links have the peers' own port numbers where the system allows it. Where a node takes its port on every address in
+/// spite of all, there is no such address left, and the system is brought up once more with links on other ports.
+///
+/// # Errors
+/// When the harness cannot get what it needs, or a node does not become ready; its last log lines are in the failure.
+pub fn system(workload: &Workload, options: &Options, folder: &Folder) -> Result<System, SetupError> {
+    let recorder = Recorder::create(folder.history()).map_err(SetupError::Folder)?;
+    record_contract(workload, &recorder);
+    recorder.phase(Phase::Setup);
+    let attempt = |addressing| attempt(workload, options, folder, &recorder, addressing);
+    let system = attempt(Addressing::default())?;
+    let conflict = |trouble: &Trouble| matches!(trouble, Trouble::WildcardConflict { .. });
+    let Some(trouble) = system.shared.network.troubles().into_iter().find(conflict) else { return Ok(system) };
+    system.shared.progress.event(&RunEvent::Warning(format!("{trouble}; trying links on ports of their own")));
+    let gone = system.shared.cluster.shutdown();
+    drop(system);
+    gone.map_err(SetupError::harness)?;
+    attempt(Addressing::Ports)
+}
+
+fn attempt(
+    workload: &Workload,
+    options: &Options,
+    folder: &Folder,
+    recorder: &Arc<Recorder>,
+    addressing: Addressing,
+) -> Result<System, SetupError> {
+    let ids = &workload.cluster.nodes;
+    let count = u16::try_from(ids.len()).map_err(SetupError::harness)?;
+    let ports = ports::allocate(count, workload.cluster.port).map_err(SetupError::harness)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("clients")
+        .enable_all()
+        .build()
+        .map_err(SetupError::harness)?;
+    let endpoint = |(id, port): (&String, u16)| Endpoint { id: id.clone(), ports: vec![port] };
+    let endpoints: Vec<_> = ids.iter().zip(ports.ports()).map(endpoint).collect();
+    let network_options = network::Options { seed: workload.seed, addressing, ..network::Options::default() };
+    let network = Network::start(&endpoints, &network_options).map_err(SetupError::harness)?;
+    let targets = targets(workload, &ports, recorder)?;
+    let progress = Progress::new(options.progress, counters(targets.live()), workload.load.duration);
+    progress.event(&RunEvent::Phase(Phase::Setup));
+    let specs = specs(workload, folder, &ports, &network)?;
+    let (outbox, events) = mpsc::channel();
+    let launch = Launch { run_id: workload.name.clone(), epoch: recorder.clock(), program: None };
+    let cluster = Cluster::launch(launch, specs, outbox).map_err(SetupError::harness)?;
+    let shared = Arc::new(Shared {
+        cluster,
+        network,
+        recorder: Arc::clone(recorder),
+        readiness: Readiness::default(),
+        bypasses: Bypasses::default(),
+        progress,
+        targets,
+        clients: workload.load.clients,
+        runtime: runtime.handle().clone(),
+        ready_within: workload.cluster.ready_within,
+    });
+    let nodes = bring_up(workload, options, &shared, &runtime, &events)?;
+    let plan = Arc::new(Plan::new(&workload.load, workload.seed, ids.len()));
+    Ok(System { shared, events, runtime, nodes, plan, ports })
+}
+
+fn record_contract(workload: &Workload, recorder: &Recorder) {
+    let contract = Contract {
+        nodes: workload.cluster.nodes.clone(),
+        durability: workload.cluster.durability,
+        sessions: workload.load.sessions,
+        settle_within_ms: u64::try_from(workload.settle_within.as_millis()).unwrap_or(u64::MAX),
+        ..Contract::default()
+    };
+    let mut value = serde_json::to_value(contract).unwrap_or_default();
+    value["workload"] = json!(workload.name);
+    value["seed"] = json!(workload.seed);
+    value["harness"] = json!(env!("CARGO_PKG_VERSION"));
+    recorder.nemesis("run", None, &value);
+}
+
+fn counters(live: &Arc<Live>) -> crate::report::progress::Counters {
+    let live = Arc::clone(live);
+    crate::report::progress::Counters::new(move || {
+        let counts = live.counts();
+        [counts.ok, counts.fail, counts.info]
+    })
+}
+
+fn targets(workload: &Workload, ports: &PortBlock, recorder: &Arc<Recorder>) -> Result<Arc<Targets>, SetupError> {
+    let base = workload.file.parent().map(PathBuf::from).unwrap_or_default();
+    let protocol = Protocol::load(&workload.client.protocol, &base).map_err(SetupError::harness)?;
+    let addresses = ports.ports().map(|port| SocketAddr::from((HOST, port)));
+    let list: Vec<_> = workload.cluster.nodes.iter().cloned().zip(addresses).collect();
+    let ClientSpec { timeout, max_in_flight, .. } = workload.client;
+    Ok(Targets::new(protocol, Arc::clone(recorder), &list, timeout, max_in_flight))
+}
+
+fn specs(
+    workload: &Workload,
+    folder: &Folder,
+    ports: &PortBlock,
+    network: &Network,
+) -> Result<Vec<NodeSpec>, SetupError> {
+    let ids = &workload.cluster.nodes;
+    let parent = workload.cluster.dir.clone().unwrap_or_else(|| folder.nodes());
+    let mut specs = Vec::new();
+    for (place, (id, port)) in ids.iter().zip(ports.ports()).enumerate() {
+        let dir = parent.join(id);
+        let mut peers = Vec::new();
+        for (peer, peer_port) in ids.iter().zip(ports.ports()).filter(|(peer, _)| *peer != id) {
+            let address = network.address(id, peer, peer_port).map_err(SetupError::harness)?;
+            peers.push(PeerFacts { id: peer.clone(), host: address.ip().to_string(), port: address.port() });
+        }
+        std::fs::create_dir_all(&dir).map_err(SetupError::Folder)?;
+        let facts = NodeFacts { host: HOST.to_string(), port, dir: dir.clone(), peers };
+        let rendered = render_node(workload, place, &facts).map_err(SetupError::harness)?;
+        specs.push(NodeSpec {
+            id: id.clone(),
+            argv: rendered.argv,
+            env: rendered.env,
+            cwd: workload.cluster.cwd.clone().unwrap_or(dir),
+            log_path: folder.nodes().join(format!("{id}.log")),
+            log_limit_bytes: workload.cluster.log_limit,
+            ports: vec![port],
+        });
+    }
+    Ok(specs)
+}
+
+/// Starts every node and waits until each has answered.
+fn bring_up(
+    workload: &Workload,
+    options: &Options,
+    shared: &Arc<Shared>,
+    runtime: &Runtime,
+    events: &Events,
+) -> Result<Vec<(String, u32)>, SetupError> {
+    let mut nodes = Vec::new();
+    let mut waiting = Vec::new();
+    for (place, id) in workload.cluster.nodes.iter().enumerate() {
+        let pid = shared.start(id).map_err(SetupError::harness)?;
+        nodes.push((id.clone(), pid));
+        waiting.push((id, runtime.spawn(Arc::clone(shared).await_ready(place, id.clone(), pid))));
+    }
+    let mut failed = None;
+    for (id, task) in waiting {
+        while !task.is_finished() && !options.interrupt.asked() && failed.is_none() {
+            failed = early_exit(shared, events);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        if failed.is_some() || options.interrupt.asked() {
+            break;
+        }
+        if let Ok(Err(why)) = runtime.block_on(task) {
+            failed = early_exit(shared, events).or_else(|| Some(never_ready(workload, shared, id, &why)));
+        }
+    }
+    match failed.or_else(|| early_exit(shared, events)) {
+        Some(failure) => Err(SetupError::System(failure)),
+        None => Ok(nodes),
+    }
+}
+
+/// A node that ended before it was ready, if there is one.
+fn early_exit(shared: &Shared, events: &Events) -> Option<Failure> {
+    while let Ok(event) = events.try_recv() {
+        match event {
+            NodeEvent::Exited { node, pid, status, log_tail, .. } => {
+                let exit = exit_of(pid, status, log_tail);
+                shared.note_exit(&node, &exit, false);
+                let how = match (exit.signal, exit.code) {
+                    (Some(signal), _) => format!("was ended by signal {signal}"),
+                    (None, code) => format!("exited with code {}", code.unwrap_or_default()),
+                };
+                let what = format!("node {node} {how} before it was ready");
+                return Some(Failure { what, node: Some(node), log: exit.log });
+            }
+            NodeEvent::WardenLost { .. } => {
+                return Some(Failure { what: WARDEN_LOST.to_owned(), ..Failure::default() });
+            }
+        }
+    }
+    None
+}
+
+fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Failure {
+    let within = humantime::format_duration(workload.cluster.ready_within);
+    let what = format!("node {id} did not become ready within {within}: {why}");
+    Failure { what, node: Some(id.to_owned()), log: shared.cluster.log_tail(id, LOG_LINES) }
+}
+
+/// How many of a node's last log lines a failure shows.
+const LOG_LINES: usize = 15;
+
+const WARDEN_LOST: &str = "the process that watches over the nodes (the warden) is gone: something killed it";
+
+fn exit_of(pid: u32, status: ExitStatus, log: Vec<String>) -> Exit {
+    Exit { pid, signal: status.signal, code: status.code, log }
+}
+
+/// Tells the nemesis of every process that ends, until the cluster is gone. `lost` is set when the warden is.
+///
+/// # Errors
+/// When no thread can be made.
+pub(super) fn route(
+    events: Events,
+    nemesis: Sender<Message>,
+    lost: Arc<Mutex<Option<String>>>,
+) -> io::Result<()> {
+    let follow = move || {
+        for event in events {
+            match event {
+                NodeEvent::Exited { node, pid, status, log_tail, .. } => {
+                    // Once the nemesis has left, the run is over and the cluster is being ended.
+                    let _ = nemesis.send(Message::Exited(node, exit_of(pid, status, log_tail)));
+                }
+                NodeEvent::WardenLost { .. } => {
+                    let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
+                    lost.get_or_insert_with(|| WARDEN_LOST.to_owned());
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().name("events".into()).spawn(follow).map(|_| ())
+}

@@ -368,7 +368,7 @@ fn the_loss_of_the_warden_is_an_event_and_leaves_nothing_alive() {
         let fixture =
             sh("(trap '' TERM HUP; while :; do sleep 0.1; done) & (setsid sleep 1000 &); sleep 1000");
         fixture.cluster.start("A").unwrap();
-        // Another moment of the node's start each time.
+        // Another moment of the node's start each time: time itself is tested.
         std::thread::sleep(Duration::from_millis(round));
         let mark = fixture.cluster.run_mark().to_owned();
         send("KILL", fixture.cluster.warden_pid());
@@ -459,7 +459,7 @@ fn nothing_outlives_a_kill_of_the_harness() {
         let line = lines.find(|line| line.contains("driving ")).unwrap();
         let (_, said) = line.split_once("driving ").unwrap();
         let (warden, mark) = said.split_once(' ').unwrap();
-        // Another moment each time, from before the first node to long after the last.
+        // Another moment each time, from before the first node to long after the last: time itself is tested.
         std::thread::sleep(Duration::from_millis(round * 7 % 90));
         driver.kill().unwrap();
         driver.wait().unwrap();

@@ -77,9 +77,42 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// A JSON pointer (RFC 6901). The empty one is the whole body, where that is a bare number, string or null.
-    Pointer(String),
+    Pointer(Pointer),
     /// The first group of a regular expression over the body as text, or all it matched when it has no group.
     Regex(Regex),
+}
+
+/// A JSON pointer, taken apart once: `serde_json` would allocate for each token of each look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pointer(Vec<Token>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Token {
+    name: String,
+    index: Option<usize>,
+}
+
+impl Pointer {
+    /// `text` is empty or starts with `/`.
+    pub fn new(text: &str) -> Self {
+        let token = |part: &str| Token {
+            name: part.replace("~1", "/").replace("~0", "~"),
+            index: part.parse().ok().filter(|_| part == "0" || !part.starts_with(['0', '+'])),
+        };
+        Self(text.split('/').skip(1).map(token).collect())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn find<'j>(&self, json: &'j Json) -> Option<&'j Json> {
+        self.0.iter().try_fold(json, |json, token| match json {
+            Json::Object(map) => map.get(&token.name),
+            Json::Array(list) => list.get(token.index?),
+            _ => None,
+        })
+    }
 }
 
 /// `[[operation.answer]]`: what an answer like this means.
@@ -195,10 +228,10 @@ fn find<'b>(
     text: Option<&'b str>,
 ) -> impl Iterator<Item = Cow<'b, Json>> {
     places.iter().filter_map(move |place| match place {
-        Place::Pointer(pointer) if pointer.is_empty() => json
+        Place::Pointer(pointer) if pointer.is_whole() => json
             .filter(|json| matches!(json, Json::Null | Json::Number(_) | Json::String(_)))
             .map(Cow::Borrowed),
-        Place::Pointer(pointer) => json?.pointer(pointer).map(Cow::Borrowed),
+        Place::Pointer(pointer) => pointer.find(json?).map(Cow::Borrowed),
         Place::Regex(regex) => {
             let found = regex.captures(text?)?;
             let group = found.get(1).or_else(|| found.get(0))?;
@@ -330,7 +363,7 @@ impl Reading {
         // Unlike a value, the map may well be the whole body.
         let json = body.json.as_ref().ok_or("the answer is no JSON")?;
         let mut found = self.entries.iter().filter_map(|place| match place {
-            Place::Pointer(pointer) => json.pointer(pointer),
+            Place::Pointer(pointer) => pointer.find(json),
             Place::Regex(_) => None,
         });
         let entries = found.find(|found| found.is_object() || found.is_array());

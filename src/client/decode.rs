@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::answer::{Place, Purpose, Reading, Rule, Ruling, ValueKind, Want};
+use super::answer::{Place, Pointer, Purpose, Reading, Rule, Ruling, ValueKind, Want};
 use super::protocol::{OPERATIONS, Operation, Protocol, ProtocolError};
 use super::template::{Spelling, Template, suggest};
 
@@ -223,7 +223,7 @@ fn place(node: Node<'_, '_>) -> Result<Place, Mistake> {
         return Ok(Place::Regex(regex));
     }
     if text.is_empty() || text.starts_with('/') {
-        return Ok(Place::Pointer(text.to_owned()));
+        return Ok(Place::Pointer(Pointer::new(text)));
     }
     let message = format!(
         "`{text}` is no place in an answer: expected a JSON pointer (\"/{text}\"), or a regular expression (\"re:…\")"

@@ -8,13 +8,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use humantime::format_duration;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::alarm::Alarm;
 use super::protocol::Operation;
 use super::wire::{self, Dechunker, Framing};
 use crate::history::Value;
@@ -22,6 +23,8 @@ use crate::history::Value;
 /// Buffers grown past this are given back after use.
 const KEPT_CAPACITY_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 8 * 1024;
+/// A connection out of use for less than this is asked about in the cheap way.
+const SURELY_OPEN: Duration = Duration::from_micros(200);
 /// Of garbage, so many bytes are kept to show.
 const GARBAGE_BYTES: usize = 4 * 512;
 
@@ -104,8 +107,9 @@ pub(super) struct Http {
     address: Address,
     keep_alive: bool,
     /// Taken out while an operation is under way, so that one that is abandoned takes the connection with it.
-    stream: Option<TcpStream>,
+    stream: Option<(TcpStream, Instant)>,
     sent: bool,
+    alarm: Option<Alarm>,
     request: Vec<u8>,
     scratch: Vec<u8>,
     received: Vec<u8>,
@@ -119,6 +123,7 @@ impl Http {
             keep_alive,
             stream: None,
             sent: false,
+            alarm: None,
             request: Vec::with_capacity(512),
             scratch: Vec::with_capacity(128),
             received: Vec::with_capacity(READ_BYTES),
@@ -172,12 +177,15 @@ impl Http {
         if self.chunks.body.capacity() > 0 {
             self.chunks = Dechunker::default();
         }
-        let place = match tokio::time::timeout(timeout, self.attempt(limit_bytes)).await {
-            Ok(done) => done?,
-            Err(_) if self.sent => {
+        let mut alarm = self.alarm.take().unwrap_or_default();
+        let done = alarm.guard(timeout, self.attempt(limit_bytes)).await;
+        self.alarm = Some(alarm);
+        let place = match done {
+            Some(done) => done?,
+            None if self.sent => {
                 return Err(Broken::NoAnswer(format!("no answer within {}", format_duration(timeout))));
             }
-            Err(_) => {
+            None => {
                 return Err(Broken::NotSent(format!("no connection within {}", format_duration(timeout))));
             }
         };
@@ -189,11 +197,11 @@ impl Http {
     }
 
     async fn attempt(&mut self, limit_bytes: usize) -> Result<Place, Broken> {
-        let mut kept = self.stream.take().filter(is_quiet);
+        let mut kept = self.stream.take().filter(|(stream, since)| is_quiet(stream, *since));
         let mut stream = loop {
             let reused = kept.is_some();
             let mut stream = match kept.take() {
-                Some(stream) => stream,
+                Some((stream, _)) => stream,
                 None => self.address.connect().await.map_err(|error| self.unreachable(&error))?,
             };
             match self.send(&mut stream).await {
@@ -208,7 +216,7 @@ impl Http {
         };
         let (place, reusable) = self.receive(&mut stream, limit_bytes).await?;
         if reusable && self.keep_alive {
-            self.stream = Some(stream);
+            self.stream = Some((stream, Instant::now()));
         }
         Ok(place)
     }
@@ -321,9 +329,14 @@ struct Place {
     body: Option<(usize, usize)>,
 }
 
-/// Whether a connection out of use is still open and in step. It is not when its end of stream, its reset, or bytes
-/// that nobody asked for are waiting.
-fn is_quiet(stream: &TcpStream) -> bool {
+/// Whether a connection out of use `since` is still open and in step. It is not when its end of stream, its reset, or
+/// bytes that nobody asked for are waiting.
+fn is_quiet(stream: &TcpStream, since: Instant) -> bool {
+    if since.elapsed() < SURELY_OPEN {
+        // tokio's driver ran a moment ago, and remembers what it saw without a system call.
+        let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        return stream.try_read(&mut [0]).is_err_and(would_block);
+    }
     let mut byte = [std::mem::MaybeUninit::uninit()];
     // Asks the kernel, not tokio, which learns of a close only when its driver next runs.
     SockRef::from(stream).peek(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)

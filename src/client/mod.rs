@@ -12,6 +12,7 @@
 //!
 //! No request is ever sent twice, no redirect followed, no proxy asked.
 
+mod alarm;
 mod answer;
 mod decode;
 mod http;

@@ -1,8 +1,8 @@
 //! Writes `history.jsonl` as things happen.
 //!
-//! Every event is one `write(2)` that has returned before the call does: an invocation is in the kernel's page cache
-//! before its request is sent, so that a SIGKILL of the harness loses nothing that happened and tears at most the last
-//! line. Only [`Recorder::finish`] syncs to the disk: the machine itself is not under test.
+//! An event's `write(2)` has returned before the call does (but for [`Recorder::complete_deferred`]): an invocation is in
+//! the kernel's page cache before its request is sent, so that a SIGKILL of the harness loses nothing that happened and
+//! tears at most the last line. Only [`Recorder::finish`] syncs to the disk: the machine itself is not under test.
 //!
 //! `index` and `time` are assigned under the lock that also orders the writes, so the three orders are one. Lines are
 //! put together by hand in a buffer that is used again: formatting a history through a JSON library costs more than
@@ -23,6 +23,8 @@ use super::{Number, Outcome, Phase, Value, Version};
 
 /// A line buffer grown past this (a snapshot's line may have megabytes) is given back after use.
 const KEPT_CAPACITY_BYTES: usize = 1 << 20;
+/// Deferred lines are handed over at the latest when they are so many bytes.
+const MAX_DEFERRED_BYTES: usize = 1 << 16;
 
 /// What was asked. The same in an operation's two events.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +85,10 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Log {
     file: File,
-    line: Vec<u8>,
+    /// Whole lines that are yet to be written: none between calls, but for deferred completions.
+    lines: Vec<u8>,
+    events: u64,
+    /// What the operating system has.
     written: Written,
     error: Option<io::Error>,
 }
@@ -102,7 +107,8 @@ impl Recorder {
             failed: AtomicBool::new(false),
             log: Mutex::new(Log {
                 file,
-                line: Vec::with_capacity(1024),
+                lines: Vec::with_capacity(1024),
+                events: 0,
                 written: Written { events: 0, bytes: 0 },
                 error: None,
             }),
@@ -126,7 +132,7 @@ impl Recorder {
 
     /// Records an invocation. When this returns, the operating system has it. The event's `index`.
     pub fn invoke(&self, asked: Asked<'_>) -> u64 {
-        self.event(|line| {
+        self.event(true, |line| {
             process(line, asked.process);
             line.extend_from_slice(b",\"type\":\"invoke\"");
             f_and_key(line, &asked);
@@ -138,7 +144,24 @@ impl Recorder {
 
     /// Records how an operation ended. The event's `index`.
     pub fn complete(&self, asked: Asked<'_>, how: Completion<'_>) -> u64 {
-        self.event(|line| {
+        self.completion(true, asked, how)
+    }
+
+    /// As [`Recorder::complete`], but handed to the operating system together with the next event: for a caller that is
+    /// about to record one, or else calls [`Recorder::flush`]. A harness that is killed in between has not recorded the
+    /// answer, so the operation's outcome is unknown, as if it had been killed before the answer came. A `write(2)` less
+    /// an operation is a tenth of all it costs at full speed (`benches/load.rs`).
+    pub fn complete_deferred(&self, asked: Asked<'_>, how: Completion<'_>) -> u64 {
+        self.completion(false, asked, how)
+    }
+
+    /// Hands over what was deferred.
+    pub fn flush(&self) {
+        self.hand_over(&mut self.lock());
+    }
+
+    fn completion(&self, at_once: bool, asked: Asked<'_>, how: Completion<'_>) -> u64 {
+        self.event(at_once, |line| {
             process(line, asked.process);
             line.extend_from_slice(match how.outcome {
                 Outcome::Ok => b",\"type\":\"ok\"",
@@ -166,7 +189,7 @@ impl Recorder {
     pub fn nemesis(&self, f: &str, node: Option<&str>, value: &Json) -> u64 {
         // Rare and of any shape: the library writes it, outside the lock.
         let value = value.to_string();
-        self.event(|line| {
+        self.event(true, |line| {
             line.extend_from_slice(b"\"process\":\"nemesis\",\"type\":\"info\"");
             member(line, "f", Some(f));
             line.extend_from_slice(b",\"value\":");
@@ -190,7 +213,7 @@ impl Recorder {
         self.lock().error.as_ref().map(|error| format!("{}: {error}", self.path.display()))
     }
 
-    /// So much was written so far.
+    /// So much the operating system has so far.
     pub fn written(&self) -> Written {
         self.lock().written
     }
@@ -200,7 +223,8 @@ impl Recorder {
     /// # Errors
     /// The first error of any write, or the sync's.
     pub fn finish(&self) -> io::Result<Written> {
-        let log = self.lock();
+        let mut log = self.lock();
+        self.hand_over(&mut log);
         if let Some(error) = &log.error {
             return Err(io::Error::new(error.kind(), format!("{}: {error}", self.path.display())));
         }
@@ -208,24 +232,31 @@ impl Recorder {
         Ok(log.written)
     }
 
-    fn event(&self, body: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    fn event(&self, at_once: bool, body: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let mut guard = self.lock();
         let log = &mut *guard;
-        let index = log.written.events;
+        let index = log.events;
         let time_ns = self.epoch.elapsed().as_nanos() as u64;
-        log.line.clear();
-        log.line.extend_from_slice(b"{\"index\":");
-        integer(&mut log.line, index);
-        log.line.extend_from_slice(b",\"time\":");
-        integer(&mut log.line, time_ns);
-        log.line.push(b',');
-        body(&mut log.line);
-        log.line.extend_from_slice(b"}\n");
-        if log.error.is_none() {
-            match log.file.write_all(&log.line) {
+        log.lines.extend_from_slice(b"{\"index\":");
+        integer(&mut log.lines, index);
+        log.lines.extend_from_slice(b",\"time\":");
+        integer(&mut log.lines, time_ns);
+        log.lines.push(b',');
+        body(&mut log.lines);
+        log.lines.extend_from_slice(b"}\n");
+        log.events += 1;
+        if at_once || log.lines.len() >= MAX_DEFERRED_BYTES {
+            self.hand_over(log);
+        }
+        index
+    }
+
+    fn hand_over(&self, log: &mut Log) {
+        if log.error.is_none() && !log.lines.is_empty() {
+            match log.file.write_all(&log.lines) {
                 Ok(()) => {
-                    log.written.events += 1;
-                    log.written.bytes += log.line.len() as u64;
+                    log.written =
+                        Written { events: log.events, bytes: log.written.bytes + log.lines.len() as u64 };
                 }
                 Err(error) => {
                     // Half a line would spoil the history for its reader. If this fails too, the line is the last and
@@ -236,14 +267,14 @@ impl Recorder {
                 }
             }
         }
-        if log.line.capacity() > KEPT_CAPACITY_BYTES {
-            log.line = Vec::with_capacity(1024);
+        log.lines.clear();
+        if log.lines.capacity() > KEPT_CAPACITY_BYTES {
+            log.lines = Vec::with_capacity(1024);
         }
-        index
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
-        // A panic under the lock leaves at worst an unwritten line buffer, which the next event clears.
+        // Nothing in here panics; should it, a line that is not whole is worth less than the run that goes on.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

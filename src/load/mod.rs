@@ -114,8 +114,9 @@ impl Session {
                 tokio::task::yield_now().await;
             }
             let planned = self.stream.next_planned();
-            self.perform(planned, end).await;
+            self.perform(planned, paced, end).await;
         }
+        self.targets.recorder.flush();
         if paced && Instant::now() >= end {
             let last = self.plan.duration().saturating_sub(Duration::from_nanos(1));
             let missed = slots_passed(self.stream.next_at(), last, period);
@@ -134,7 +135,7 @@ impl Session {
         missed
     }
 
-    async fn perform(&mut self, planned: Planned, end: Instant) {
+    async fn perform(&mut self, planned: Planned, paced: bool, end: Instant) {
         let targets = Arc::clone(&self.targets);
         let (Some(target), Some((f, mutates))) =
             (targets.list.get(planned.node), self.operations.get(planned.f))
@@ -143,7 +144,7 @@ impl Session {
         };
         let permit = tokio::select! {
             biased;
-            permit = target.permit() => permit,
+            permit = target.permit_or(|| targets.recorder.flush()) => permit,
             () = over(&mut self.stop, end) => return,
         };
         let nothing = Value::Nil;
@@ -157,7 +158,12 @@ impl Session {
         }
         let Some(client) = slot else { return };
         let answer = client.perform(&Request { f, key: &planned.key, value }).await;
-        targets.recorder.complete(asked, answer.completion());
+        if paced {
+            targets.recorder.complete(asked, answer.completion());
+        } else {
+            // The next invocation follows at once, or the end does.
+            targets.recorder.complete_deferred(asked, answer.completion());
+        }
         drop(permit);
         targets.live.ended(planned.node, f, &answer);
         if *mutates && answer.outcome == Outcome::Info {

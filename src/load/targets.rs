@@ -62,7 +62,17 @@ impl Targets {
 impl Target {
     /// Waits until the node may be asked. `None`: there is no limit.
     pub async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.permit_or(|| {}).await
+    }
+
+    /// As [`Target::permit`], but calls `before_waiting` if it must wait.
+    pub async fn permit_or(&self, before_waiting: impl FnOnce()) -> Option<SemaphorePermit<'_>> {
+        let permits = self.permits.as_ref()?;
+        if let Ok(permit) = permits.try_acquire() {
+            return Some(permit);
+        }
+        before_waiting();
         // The semaphore is never closed, so an error cannot occur; without a permit the limit would not hold, no more.
-        self.permits.as_ref()?.acquire().await.ok()
+        permits.acquire().await.ok()
     }
 }

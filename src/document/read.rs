@@ -35,7 +35,12 @@ pub fn read(path: &Path) -> Result<(Source, Table), Problems> {
             Some("save it as UTF-8".to_owned()),
         )
     })?;
-    let source = Source { name, text };
+    parse(&name, text)
+}
+
+/// Parses `text`, of a file called `name`; its mistakes are those of TOML syntax.
+pub fn parse(name: &str, text: String) -> Result<(Source, Table), Problems> {
+    let source = Source { name: name.to_owned(), text };
     let (table, errors) = {
         let (table, errors) = DeTable::parse_recoverable(&source.text);
         (Table::from_toml(table.get_ref(), &Origin::file), errors)

@@ -170,36 +170,44 @@ impl Chaos {
     /// Draws the schedule for `seed` and adds it to `schedule`, whose node faults count as down too.
     pub fn expand(&self, cast: &Cast<'_>, load: Duration, seed: u64, schedule: &mut Vec<ScheduledFault>) {
         let end = load.saturating_sub(self.quiet);
-        let mut gaps = Rng::new(seed, "chaos");
+        let mut rng = Rng::new(seed, "chaos");
         let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let mut deck = Vec::new();
         let mut at = Duration::ZERO;
-        for number in 0_usize.. {
-            at += Duration::from_nanos(gaps.between(ns(self.every / 2), ns(self.every * 3 / 2)));
+        for number in 0..MAX_SCHEDULED {
+            at += Duration::from_nanos(rng.between(ns(self.every / 2), ns(self.every * 3 / 2)));
             let room = end.saturating_sub(at);
-            if room < self.shortest || number >= MAX_SCHEDULED {
+            if room < self.shortest {
                 break;
+            }
+            let lasting = rng.between(ns(self.shortest), ns(self.longest.min(room)));
+            let until = at + Duration::from_nanos(lasting);
+            // Kinds are dealt like cards: each comes up before one comes up again.
+            if deck.is_empty() {
+                deck = self.kinds.clone();
+                rng.shuffle(&mut deck);
             }
             // A stream for each, so that what one draws does not change the next.
             let mut draw = Draw { nodes: cast.nodes, rng: Rng::new(seed, &format!("chaos/{number}")) };
-            let lasting = draw.rng.between(ns(self.shortest), ns(self.longest.min(room)));
-            let until = at + Duration::from_nanos(lasting);
-            if let Some(fault) = self.draw_one(&mut draw, at, until, schedule) {
+            let fits = |kind: &FaultKind| self.draw_one(kind, &mut draw, at, until, schedule);
+            if let Some((index, fault)) = first_that_fits(&deck, fits) {
+                deck.remove(index);
                 schedule.push(fault);
             }
         }
-        self::number(schedule);
+        number(schedule);
     }
 
-    /// One fault that leaves a majority up, unless otherwise asked; `None` when several draws did not give one.
+    /// One fault of `kind` that leaves a majority up, unless otherwise asked; `None` when several draws gave none.
     fn draw_one(
         &self,
+        kind: &FaultKind,
         draw: &mut Draw<'_>,
         at: Duration,
         until: Duration,
         schedule: &[ScheduledFault],
     ) -> Option<ScheduledFault> {
-        for _ in 0..20 {
-            let kind = *draw.rng.pick(&self.kinds)?;
+        for _ in 0..8 {
             let target = match &self.targets {
                 Target::Names(names) => Target::Names(vec![draw.rng.pick(names)?.clone()]),
                 other => other.clone(),
@@ -221,6 +229,13 @@ impl Chaos {
         }
         None
     }
+}
+
+fn first_that_fits(
+    deck: &[&'static FaultKind],
+    mut draw: impl FnMut(&FaultKind) -> Option<ScheduledFault>,
+) -> Option<(usize, ScheduledFault)> {
+    deck.iter().enumerate().find_map(|(index, kind)| Some((index, draw(kind)?)))
 }
 
 /// Whether a majority is neither down nor paused at any moment of `fault`. A node that is only slow counts as up.

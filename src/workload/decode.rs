@@ -51,8 +51,11 @@ pub(super) const REQUIRED: &[&str] = &["cluster", "client", "checks"];
 /// Tables of the design that this version does not support.
 const LATER: &[&str] = &["matrix"];
 
-pub(super) fn load(path: &Path, overrides: &Overrides) -> Result<Workload, WorkloadErrors> {
-    let (source, mut root) = document::read(path)?;
+pub(super) fn decode_changed(
+    (source, mut root): (Source, Table),
+    path: &Path,
+    overrides: &Overrides,
+) -> Result<Workload, WorkloadErrors> {
     let mut problems = Vec::new();
     for set in &overrides.sets {
         problems.extend(document::set(&mut root, set).err());
@@ -62,7 +65,7 @@ pub(super) fn load(path: &Path, overrides: &Overrides) -> Result<Workload, Workl
 }
 
 /// Decodes a document that was read (and changed by overrides, with `problems`).
-pub(super) fn decode(
+fn decode(
     source: &Source,
     root: &Table,
     problems: Vec<Problem>,

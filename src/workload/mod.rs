@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::check::CheckMode;
-use crate::document::Problems;
 use crate::document::units::show_duration;
+use crate::document::{self, Problems};
 use crate::fault::ScheduledFault;
 use crate::history::{Durability, Sessions};
 
@@ -49,7 +49,16 @@ impl Workload {
     /// # Errors
     /// Every mistake found, each with where it is, what was expected and the nearest right word.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Workload, WorkloadErrors> {
-        decode::load(path, overrides)
+        decode::decode_changed(document::read(path)?, path, overrides)
+    }
+
+    /// As [`Workload::load`], from a text; `path` is where it would be, which is what relative paths in it refer to.
+    ///
+    /// # Errors
+    /// Every mistake found.
+    pub fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Workload, WorkloadErrors> {
+        let document = document::parse(&path.display().to_string(), text.to_owned())?;
+        decode::decode_changed(document, path, overrides)
     }
 
     /// One line for people: how many nodes, what load, how many faults, the seed.

@@ -6,6 +6,7 @@ mod node;
 mod overrides;
 mod run;
 mod schema;
+pub mod selftest;
 mod validate;
 mod warden;
 
@@ -33,6 +34,7 @@ enum Command {
     Check(check::Args),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
+    Selftest(selftest::SelftestArgs),
     Node(node::NodeArgs),
     Client(client::ClientArgs),
     /// Watches over the processes of a run; started by the harness itself.
@@ -46,6 +48,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Validate(args) => validate::main(args),
+        Command::Selftest(args) => selftest::main(&args),
         Command::Schema(args) => schema::main(args),
         Command::Node(args) => node::main(args),
         Command::Client(args) => client::main(args),

@@ -161,7 +161,7 @@ mod tests {
         for count in 1..8_usize {
             let nodes: Vec<String> = (0..count).map(|index| format!("n{index}")).collect();
             for seed in 0..50 {
-                let mut size = |target: Target| {
+                let size = |target: Target| {
                     target.draw(&mut Draw { nodes: &nodes, rng: Rng::new(seed, "target") }).len()
                 };
                 assert_eq!(size(Target::One), 1);

@@ -73,7 +73,8 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
     }
     let history = read_history(&folder, &mut outcome);
     let checked = judge(workload, &history, &mut outcome);
-    let results = Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
+    let results =
+        Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
     Ok(Finished { folder, results, interrupted })
 }
@@ -101,7 +102,8 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     let (outbox, inbox) = mpsc::channel();
     let world = Real { shared: Arc::clone(&shared), nodes: workload.cluster.nodes.clone() };
     let nemesis = Nemesis::new(world, workload.faults.clone(), &nodes);
-    let nemesis = std::thread::Builder::new().name("nemesis".into()).spawn(move || nemesis.run(epoch, &inbox))?;
+    let nemesis =
+        std::thread::Builder::new().name("nemesis".into()).spawn(move || nemesis.run(epoch, &inbox))?;
     let lost = Arc::new(Mutex::new(None));
     setup::route(events, outbox.clone(), Arc::clone(&lost))?;
     if let Err(error) = bypass::watch(&shared, &workload.cluster.nodes) {
@@ -175,7 +177,8 @@ fn heal_and_settle(
     }
     phase(shared, Phase::Settle);
     let keys = shared.targets.live().scheduled_until();
-    let keys = crate::load::Plan::new(&workload.load, workload.seed, workload.cluster.nodes.len()).keys_until(keys);
+    let keys =
+        crate::load::Plan::new(&workload.load, workload.seed, workload.cluster.nodes.len()).keys_until(keys);
     let settled = runtime.block_on(settle(workload, options, shared, &keys));
     if settled {
         let ms = u64::try_from(healed.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -196,7 +199,10 @@ async fn settle(workload: &Workload, options: &Options, shared: &Arc<Shared>, ke
         if agree(&held) {
             return true;
         }
-        if began.elapsed() >= workload.settle_within || options.interrupt.asked() || shared.recorder.has_failed() {
+        if began.elapsed() >= workload.settle_within
+            || options.interrupt.asked()
+            || shared.recorder.has_failed()
+        {
             return false;
         }
         tokio::time::sleep(SETTLE_POLL).await;
@@ -270,7 +276,8 @@ fn judge(workload: &Workload, history: &History, outcome: &mut Outcome) -> Vec<C
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check.check(history))) {
             Ok(result) => checked.push((name.clone(), *mode, result)),
             Err(_) => {
-                let reason = format!("the check {name} broke down on this history; this is a bug of the harness");
+                let reason =
+                    format!("the check {name} broke down on this history; this is a bug of the harness");
                 outcome.notes.push(reason.clone());
                 checked.push((name.clone(), *mode, check::CheckResult::unknown(reason)));
             }
@@ -318,12 +325,14 @@ fn not_understood(load: &LoadStats) -> Vec<NotUnderstood> {
     let mut rows: BTreeMap<(String, String, String), NotUnderstood> = BTreeMap::new();
     for node in &load.nodes {
         for sample in &node.samples {
-            rows.entry((node.node.clone(), sample.f.clone(), sample.error.clone())).or_insert_with(|| NotUnderstood {
-                node: node.node.clone(),
-                f: sample.f.clone(),
-                count: node.not_understood,
-                why: sample.error.clone(),
-                raw: sample.raw.clone(),
+            rows.entry((node.node.clone(), sample.f.clone(), sample.error.clone())).or_insert_with(|| {
+                NotUnderstood {
+                    node: node.node.clone(),
+                    f: sample.f.clone(),
+                    count: node.not_understood,
+                    why: sample.error.clone(),
+                    raw: sample.raw.clone(),
+                }
             });
         }
     }

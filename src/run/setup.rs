@@ -73,8 +73,13 @@ pub fn system(workload: &Workload, options: &Options, folder: &Folder) -> Result
     let attempt = |addressing| attempt(workload, options, folder, &recorder, addressing);
     let system = attempt(Addressing::default())?;
     let conflict = |trouble: &Trouble| matches!(trouble, Trouble::WildcardConflict { .. });
-    let Some(trouble) = system.shared.network.troubles().into_iter().find(conflict) else { return Ok(system) };
-    system.shared.progress.event(&RunEvent::Warning(format!("{trouble}; trying links on ports of their own")));
+    let Some(trouble) = system.shared.network.troubles().into_iter().find(conflict) else {
+        return Ok(system);
+    };
+    system
+        .shared
+        .progress
+        .event(&RunEvent::Warning(format!("{trouble}; trying links on ports of their own")));
     let gone = system.shared.cluster.shutdown();
     drop(system);
     gone.map_err(SetupError::harness)?;
@@ -148,7 +153,11 @@ fn counters(live: &Arc<Live>) -> crate::report::progress::Counters {
     })
 }
 
-fn targets(workload: &Workload, ports: &PortBlock, recorder: &Arc<Recorder>) -> Result<Arc<Targets>, SetupError> {
+fn targets(
+    workload: &Workload,
+    ports: &PortBlock,
+    recorder: &Arc<Recorder>,
+) -> Result<Arc<Targets>, SetupError> {
     let base = workload.file.parent().map(PathBuf::from).unwrap_or_default();
     let protocol = Protocol::load(&workload.client.protocol, &base).map_err(SetupError::harness)?;
     let addresses = ports.ports().map(|port| SocketAddr::from((HOST, port)));
@@ -225,24 +234,19 @@ fn bring_up(
 
 /// A node that ended before it was ready, if there is one.
 fn early_exit(shared: &Shared, events: &Events) -> Option<Failure> {
-    while let Ok(event) = events.try_recv() {
-        match event {
-            NodeEvent::Exited { node, pid, status, log_tail, .. } => {
-                let exit = exit_of(pid, status, log_tail);
-                shared.note_exit(&node, &exit, false);
-                let how = match (exit.signal, exit.code) {
-                    (Some(signal), _) => format!("was ended by signal {signal}"),
-                    (None, code) => format!("exited with code {}", code.unwrap_or_default()),
-                };
-                let what = format!("node {node} {how} before it was ready");
-                return Some(Failure { what, node: Some(node), log: exit.log });
-            }
-            NodeEvent::WardenLost { .. } => {
-                return Some(Failure { what: WARDEN_LOST.to_owned(), ..Failure::default() });
-            }
+    match events.try_recv().ok()? {
+        NodeEvent::Exited { node, pid, status, log_tail, .. } => {
+            let exit = exit_of(pid, status, log_tail);
+            shared.note_exit(&node, &exit, false);
+            let how = match (exit.signal, exit.code) {
+                (Some(signal), _) => format!("was ended by signal {signal}"),
+                (None, code) => format!("exited with code {}", code.unwrap_or_default()),
+            };
+            let what = format!("node {node} {how} before it was ready");
+            Some(Failure { what, node: Some(node), log: exit.log })
         }
+        NodeEvent::WardenLost { .. } => Some(Failure { what: WARDEN_LOST.to_owned(), ..Failure::default() }),
     }
-    None
 }
 
 fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Failure {

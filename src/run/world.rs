@@ -130,7 +130,8 @@ impl Shared {
         if let Err(error) = self.network.node_down(node) {
             self.progress.event(&RunEvent::Warning(error.to_string()));
         }
-        let mut value = json!({"pid": exit.pid, "signal": exit.signal, "code": exit.code, "expected": expected});
+        let mut value =
+            json!({"pid": exit.pid, "signal": exit.signal, "code": exit.code, "expected": expected});
         if !expected {
             value["log"] = json!(exit.log);
         }
@@ -221,5 +222,4 @@ impl World for Real {
     fn exited(&mut self, node: &str, exit: &Exit, expected: bool) {
         self.shared.note_exit(node, exit, expected);
     }
-
 }

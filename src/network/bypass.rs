@@ -28,11 +28,11 @@ pub struct Sighting {
 }
 
 /// Looks for connections past the links. Made by [`super::Network::bypass`].
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "cannot be made there"))]
 pub struct Bypass {
     ids: Vec<String>,
     ports: HashMap<u16, usize>,
     links: HashMap<SocketAddr, (usize, usize)>,
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code))]
     sockets: Sockets,
     /// Ends whose owner has been looked for so often.
     known: HashMap<(u32, SocketAddr), u8>,
@@ -40,8 +40,10 @@ pub struct Bypass {
 }
 
 impl Bypass {
-    #[cfg_attr(not(target_os = "linux"), expect(clippy::unnecessary_wraps))]
     pub(super) fn new(core: &Core) -> Result<Self, NetworkError> {
+        if cfg!(not(target_os = "linux")) {
+            return Err(NetworkError::Unwatchable("this needs the /proc of Linux".into()));
+        }
         let numbered = core.nodes.iter().enumerate();
         let ports =
             numbered.flat_map(|(at, node)| node.ports.iter().map(move |port| (port.number, at))).collect();
@@ -109,7 +111,7 @@ impl Bypass {
     /// Errors: always, as other processes' sockets are not to be seen on this system.
     #[cfg(not(target_os = "linux"))]
     pub fn look(&mut self, _processes: &[(String, Vec<u32>)]) -> Result<u64, NetworkError> {
-        Err(NetworkError::Unwatchable("needs /proc of Linux".into()))
+        Err(NetworkError::Unwatchable("this needs the /proc of Linux".into()))
     }
 
     #[cfg(target_os = "linux")]

@@ -482,13 +482,12 @@ impl Pipe {
         let length = chunk.bytes.rest().len();
         add(&self.lane.counters.held_bytes, length);
         add(&self.lane.counters.held_bytes_now, length);
-        if !self.unconnected {
-            self.count_cut();
-        }
+        self.count_cut();
     }
 
     fn count_cut(&mut self) {
-        if !self.cut_counted {
+        // That an opening is held has been counted.
+        if !self.cut_counted && !self.unconnected {
             self.cut_counted = true;
             add(&self.lane.counters.held_connections, 1);
         }

@@ -1,0 +1,335 @@
+//! What links cost, as ratios to a bare copy in the same run: `cargo bench --bench links -- [--quick] [NAME…]`.
+//!
+//! The bare copy is an accept loop and `copy_bidirectional_with_sizes` with 64 KiB buffers, on a runtime of the same
+//! kind. Rounds alternate between the two, as the machine's mood changes; the median of the rounds' ratios counts.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::network::{Endpoint, LinkPolicy, Network, Options};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+
+const BUFFER: usize = 64 * 1024;
+const REQUEST: usize = 64;
+
+struct Plan {
+    rounds: usize,
+    round: Duration,
+    samples: u32,
+}
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let plan = if quick {
+        Plan { rounds: 3, round: Duration::from_millis(150), samples: 100 }
+    } else {
+        Plan { rounds: 9, round: Duration::from_millis(400), samples: 300 }
+    };
+    let names: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|asked| name.contains(asked.as_str()));
+
+    if wanted("memory") {
+        memory();
+    }
+    let ways = Ways::open();
+    let measures: [(&str, &str, Measure); 5] = [
+        ("bulk, 1 stream", "GB/s", |to, plan| bulk(to, 1, plan)),
+        ("bulk, 4 streams", "GB/s", |to, plan| bulk(to, 4, plan)),
+        ("requests, 1 connection", "k/s", |to, plan| requests(to, 1, plan)),
+        ("requests, 50 connections", "k/s", |to, plan| requests(to, 50, plan)),
+        ("new connections", "k/s", connections),
+    ];
+    println!(
+        "{:26} {:>9} {:>9} {:>9}        link/bare (target 0.95)",
+        "no fault set", "direct", "bare", "link"
+    );
+    for (name, unit, measure) in measures {
+        if wanted(name) {
+            compare(name, unit, measure, &ways, &plan);
+        }
+    }
+    if wanted("delay") {
+        delays(&ways, &plan);
+    }
+}
+
+/// Ways to the same server.
+struct Ways {
+    direct: SocketAddr,
+    bare: SocketAddr,
+    link: SocketAddr,
+    network: Network,
+    _runtimes: [Runtime; 2],
+}
+
+impl Ways {
+    fn open() -> Self {
+        let server = runtime(1);
+        let direct = server.block_on(async { serve(listener().await) });
+        let proxy = runtime(2);
+        let bare = proxy.block_on(async { bare_copy(listener().await, direct) });
+        let nodes = [
+            Endpoint { id: "A".into(), ports: vec![] },
+            Endpoint { id: "B".into(), ports: vec![direct.port()] },
+        ];
+        let network = Network::start(&nodes, &Options::default()).expect("the links");
+        let link = network.address("A", "B", direct.port()).expect("a link");
+        Self { direct, bare, link, network, _runtimes: [server, proxy] }
+    }
+}
+
+fn runtime(workers: usize) -> Runtime {
+    Builder::new_multi_thread().worker_threads(workers).enable_all().build().expect("a runtime")
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port")
+}
+
+fn bare_copy(listener: TcpListener, upstream: SocketAddr) -> SocketAddr {
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(upstream).await?;
+                copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER, BUFFER).await
+            });
+        }
+    });
+    address
+}
+
+/// A first byte of 0 asks for all that follows to be swallowed, 1 for requests to be echoed.
+fn serve(listener: TcpListener) -> SocketAddr {
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream));
+        }
+    });
+    address
+}
+
+async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    if stream.read_u8().await? == 0 {
+        let mut buffer = vec![0; 4 * BUFFER];
+        while stream.read(&mut buffer).await? > 0 {}
+        // Only now is all of it through.
+        return stream.write_all(b".").await;
+    }
+    let mut request = [0; REQUEST];
+    while stream.read_exact(&mut request).await.is_ok() {
+        stream.write_all(&request).await?;
+    }
+    Ok(())
+}
+
+type Measure = fn(SocketAddr, &Plan) -> f64;
+
+fn compare(name: &str, unit: &str, measure: Measure, ways: &Ways, plan: &Plan) {
+    let (mut directs, mut bares, mut links, mut ratios) = (vec![], vec![], vec![], vec![]);
+    for round in 0..=plan.rounds {
+        let direct = measure(ways.direct, plan);
+        let (bare, link) = if round % 2 == 0 {
+            let bare = measure(ways.bare, plan);
+            (bare, measure(ways.link, plan))
+        } else {
+            let link = measure(ways.link, plan);
+            (measure(ways.bare, plan), link)
+        };
+        // The first round warms up.
+        if round > 0 {
+            directs.push(direct);
+            bares.push(bare);
+            links.push(link);
+            ratios.push(link / bare);
+        }
+    }
+    let [direct, bare, link, ratio] = [directs, bares, links, ratios.clone()].map(median);
+    let (least, most) =
+        ratios.iter().fold((f64::MAX, 0.0_f64), |(least, most), r| (least.min(*r), most.max(*r)));
+    println!("{name:26} {direct:9.2} {bare:9.2} {link:9.2} {unit:5}  {ratio:.2} ({least:.2} to {most:.2})");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn connect(to: SocketAddr) -> std::net::TcpStream {
+    let stream = std::net::TcpStream::connect(to).expect("a connection");
+    stream.set_nodelay(true).expect("no delay");
+    stream
+}
+
+fn bulk(to: SocketAddr, streams: usize, plan: &Plan) -> f64 {
+    let until = Instant::now() + plan.round;
+    let begun = Instant::now();
+    let senders: Vec<_> = (0..streams)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut stream = connect(to);
+                stream.write_all(&[0]).expect("a byte");
+                let (piece, mut sent) = (vec![7; 4 * BUFFER], 0_usize);
+                while Instant::now() < until {
+                    sent += stream.write(&piece).expect("a piece");
+                }
+                stream.shutdown(std::net::Shutdown::Write).expect("an end");
+                stream.read_exact(&mut [0]).expect("the receipt");
+                sent
+            })
+        })
+        .collect();
+    let sent: usize = senders.into_iter().map(|sender| sender.join().expect("a sender")).sum();
+    sent as f64 / begun.elapsed().as_secs_f64() / 1e9
+}
+
+fn requests(to: SocketAddr, connections: usize, plan: &Plan) -> f64 {
+    let round = plan.round;
+    let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    clients.block_on(async move {
+        let mut streams = Vec::new();
+        for _ in 0..connections {
+            let mut stream = TcpStream::connect(to).await.expect("a connection");
+            stream.set_nodelay(true).expect("no delay");
+            stream.write_all(&[1]).await.expect("a byte");
+            streams.push(stream);
+        }
+        let begun = Instant::now();
+        let clients: Vec<_> = streams
+            .into_iter()
+            .map(|mut stream| {
+                tokio::spawn(async move {
+                    let (mut answer, mut done) = ([0; REQUEST], 0_u64);
+                    while begun.elapsed() < round {
+                        stream.write_all(&[7; REQUEST]).await.expect("a request");
+                        stream.read_exact(&mut answer).await.expect("an answer");
+                        done += 1;
+                    }
+                    done
+                })
+            })
+            .collect();
+        let mut done = 0;
+        for client in clients {
+            done += client.await.expect("a client");
+        }
+        done as f64 / begun.elapsed().as_secs_f64() / 1e3
+    })
+}
+
+fn connections(to: SocketAddr, plan: &Plan) -> f64 {
+    let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let begun = Instant::now();
+    let clients = [(); 8].map(|()| {
+        let (over, done) = (Arc::clone(&over), Arc::clone(&done));
+        thread::spawn(move || {
+            let mut question = [7; REQUEST + 1];
+            question[0] = 1;
+            while !over.load(Ordering::Relaxed) {
+                let mut stream = connect(to);
+                stream.write_all(&question).expect("a request");
+                stream.read_exact(&mut [0; REQUEST]).expect("an answer");
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    thread::sleep(plan.round);
+    let rate = done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64() / 1e3;
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("a client");
+    }
+    rate
+}
+
+fn delays(ways: &Ways, plan: &Plan) {
+    println!("\n{:26} {:>9} {:>9}", "delay overshoots by, ms", "median", "p99     (targets 0.2 and 1)");
+    let asked = [0, 1, 2, 5, 10, 20, 50, 100];
+    let mut undelayed = 0.0;
+    for ms in asked {
+        let policy = LinkPolicy { delay: Duration::from_millis(ms), ..LinkPolicy::default() };
+        ways.network.set("A", "B", policy).expect("a link");
+        let mut took = one_way(ways.link, plan.samples);
+        took.sort_by(f64::total_cmp);
+        let [median, p99] = [took[took.len() / 2], took[took.len() * 99 / 100]].map(|took| took - ms as f64);
+        if ms == 0 {
+            undelayed = median;
+            println!("without (latency)          {median:9.3} {p99:9.3}");
+        } else {
+            println!("{ms:3} ms                     {:9.3} {:9.3}", median - undelayed, p99 - undelayed);
+        }
+    }
+    ways.network.set("A", "B", LinkPolicy::default()).expect("a link");
+}
+
+/// Milliseconds there and, undelayed, back.
+fn one_way(to: SocketAddr, samples: u32) -> Vec<f64> {
+    let mut stream = connect(to);
+    let mut answers = stream.try_clone().expect("another handle");
+    stream.write_all(&[1]).expect("a byte");
+    let epoch = Instant::now();
+    let receiver = thread::spawn(move || {
+        let mut took = Vec::new();
+        let mut answer = [0; REQUEST];
+        while answers.read_exact(&mut answer).is_ok() {
+            let sent = u64::from_le_bytes(*answer.first_chunk().expect("a stamp"));
+            took.push((epoch.elapsed().as_nanos() as u64 - sent) as f64 / 1e6);
+        }
+        took
+    });
+    for _ in 0..samples {
+        let mut request = [0; REQUEST];
+        request[..8].copy_from_slice(&(epoch.elapsed().as_nanos() as u64).to_le_bytes());
+        stream.write_all(&request).expect("a request");
+        thread::sleep(Duration::from_millis(2));
+    }
+    stream.shutdown(std::net::Shutdown::Write).expect("an end");
+    receiver.join().expect("the receiver")
+}
+
+/// Eleven nodes have 110 links; each carries a request and then falls idle, its connection open.
+fn memory() {
+    let listeners: Vec<_> = (0..11)
+        .map(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
+        .collect();
+    let nodes: Vec<_> = listeners
+        .iter()
+        .enumerate()
+        .map(|(at, listener)| {
+            let port = listener.local_addr().expect("its address").port();
+            Endpoint { id: format!("n{at}"), ports: vec![port] }
+        })
+        .collect();
+    let Some(before) = resident_bytes() else {
+        println!("memory: not measured on this system\n");
+        return;
+    };
+    let network = Network::start(&nodes, &Options::default()).expect("the links");
+    let mut open = Vec::new();
+    for from in &nodes {
+        for (to, listener) in nodes.iter().zip(&listeners).filter(|(to, _)| to.id != from.id) {
+            let mut opener = connect(network.address(&from.id, &to.id, to.ports[0]).expect("a link"));
+            opener.write_all(&[7; REQUEST]).expect("a request");
+            let (mut node, _) = listener.accept().expect("it");
+            node.read_exact(&mut [0; REQUEST]).expect("the request");
+            open.push((opener, node));
+        }
+    }
+    let grown = resident_bytes().unwrap_or(before).saturating_sub(before);
+    let hundred = grown as f64 / open.len() as f64 * 100.0 / 1e6;
+    println!("memory: {hundred:.2} MB a hundred idle links, each with a connection (target 5)\n");
+}
+
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(statm.split(' ').nth(1)?.parse::<u64>().ok()? * 4096)
+}

@@ -40,8 +40,8 @@ pub struct Node {
 pub enum Val {
     /// A string, unescaped.
     Text(String),
-    /// An integer; one that no `i64` holds is saturated.
-    Int(i64),
+    /// An integer; TOML has only those of an `i64`, but what is larger must be shown as what it is.
+    Int(i128),
     /// A float, NaN and infinities included.
     Float(f64),
     /// A boolean.
@@ -105,9 +105,8 @@ impl Node {
         let val = match value {
             DeValue::String(text) => Val::Text(text.to_string()),
             DeValue::Integer(int) => {
-                let wide = i128::from_str_radix(int.as_str(), int.radix());
-                let saturated = if int.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
-                Val::Int(wide.ok().and_then(|wide| i64::try_from(wide).ok()).unwrap_or(saturated))
+                let saturated = if int.as_str().starts_with('-') { i128::MIN } else { i128::MAX };
+                Val::Int(i128::from_str_radix(int.as_str(), int.radix()).unwrap_or(saturated))
             }
             DeValue::Float(float) => Val::Float(float.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(yes) => Val::Bool(*yes),
@@ -127,7 +126,11 @@ impl Node {
     pub fn to_toml(&self) -> toml::Value {
         match &self.val {
             Val::Text(text) => toml::Value::String(text.clone()),
-            Val::Int(int) => toml::Value::Integer(*int),
+            Val::Int(int) => toml::Value::Integer(i64::try_from(*int).unwrap_or(if *int < 0 {
+                i64::MIN
+            } else {
+                i64::MAX
+            })),
             Val::Float(float) => toml::Value::Float(*float),
             Val::Bool(yes) => toml::Value::Boolean(*yes),
             Val::Date(date) => toml::Value::Datetime(*date),

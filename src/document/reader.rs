@@ -143,7 +143,7 @@ impl<'a> Section<'a> {
             self.sink.fail(
                 self.at,
                 format!("{place} has no `{key}`"),
-                format!("expected a line such as {example}"),
+                format!("expected one, such as {example}"),
                 None,
             );
         }

@@ -38,12 +38,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// A duration as a workload writes it: the shortest exact form of one unit (`1500ms`, `3s`).
 pub fn show_duration(duration: Duration) -> String {
     let ns = duration.as_nanos();
-    for (unit_ns, unit) in [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")] {
-        if ns.is_multiple_of(unit_ns) {
+    const S: u128 = 1_000_000_000;
+    let units =
+        [(86_400 * S, "d"), (3_600 * S, "h"), (60 * S, "m"), (S, "s"), (1_000_000, "ms"), (1_000, "us")];
+    for (unit_ns, unit) in units {
+        if ns.is_multiple_of(unit_ns) && ns >= unit_ns {
             return format!("{}{unit}", ns / unit_ns);
         }
     }
-    format!("{ns}ns")
+    if ns == 0 { "0s".to_owned() } else { format!("{ns}ns") }
 }
 
 const SIZES: &[(&str, u64)] = &[

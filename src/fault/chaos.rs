@@ -111,7 +111,7 @@ pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Option<Chao
     for kind in &chaos.kinds {
         let problem = match (kind.on_links, chaos.asked_for_a_majority()) {
             (true, _) if cast.nodes.len() < 2 => "needs a link, and one node has none",
-            (false, false) if minority(cast.nodes.len()) == 0 => "always takes a majority of so few nodes",
+            (false, false) if minority(cast.nodes.len()) == 0 => "leaves no majority of so few nodes",
             _ => continue,
         };
         section.fail(
@@ -151,7 +151,7 @@ fn decode_lasting(field: &Field<'_>, long: Duration) -> Option<(Duration, Durati
     let Val::List(_) = field.node.val else { return field.duration(range).map(|lasting| (lasting, lasting)) };
     let items = field.items("two durations")?;
     let [shortest, longest] = items.as_slice() else {
-        field.fail(format!("has {} items", items.len()), "expected [shortest, longest]");
+        field.fail("is not a pair of durations", "expected [shortest, longest]");
         return None;
     };
     let (low, high) = (shortest.duration(range.clone())?, longest.duration(range)?);

@@ -52,8 +52,8 @@ pub fn schema() -> Json {
     json!({ "type": "array", "items": table })
 }
 
-/// Reads `fault`, an array of tables. `load` is how long the load lasts.
-pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Vec<Planned> {
+/// Reads `fault`, an array of tables. `load` is how long the load lasts, where that is known.
+pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Option<Duration>) -> Vec<Planned> {
     let crate::document::Val::List(_) = field.node.val else {
         let _: Option<()> = field.wrong_type("[[fault]]: a table in double brackets");
         return Vec::new();
@@ -63,7 +63,7 @@ pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Vec<Planned
     items.iter().filter_map(|item| decode_one(item, &keys, cast, load)).collect()
 }
 
-fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Duration) -> Option<Planned> {
+fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Option<Duration>) -> Option<Planned> {
     let section = item.section("[[fault]]", keys, LATER)?;
     let mut named: Vec<(&'static FaultKind, Field<'_>)> = Vec::new();
     for kind in FAULTS {
@@ -102,7 +102,7 @@ fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Duration) -
     let long = Duration::from_secs(7 * 86_400);
     let at_field = section.required("at", "at = \"3s\"");
     let at = at_field.as_ref().and_then(|field| field.duration(Duration::ZERO..=long));
-    if let (Some(at), Some(field)) = (at, &at_field)
+    if let (Some(at), Some(field), Some(load)) = (at, &at_field, load)
         && at >= load
     {
         field.fail(
@@ -122,7 +122,7 @@ fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Duration) -
                 field.fail("repeats a fault that is never lifted", "expected a `for` beside it");
                 return None;
             }
-            let repeats = load.saturating_sub(at?).as_nanos() / every.as_nanos();
+            let repeats = load.unwrap_or_default().saturating_sub(at?).as_nanos() / every.as_nanos();
             if repeats >= MAX_SCHEDULED as u128 {
                 field.fail(
                     format!("repeats the fault {repeats} times"),

@@ -126,13 +126,15 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
 
     let seed = seed.or(file_seed.flatten()).unwrap_or_else(drawn_seed);
     let mut faults = Vec::new();
-    if let (Some(nodes), Some(duration)) = (&nodes, duration) {
+    if let Some(nodes) = &nodes {
         let cast = Cast { nodes };
-        if let Some(field) = top.field("fault") {
-            faults = schedule::expand(&schedule::decode(&field, &cast, duration), &cast, duration, seed);
-        }
-        if let Some(chaos) = top.field("chaos").and_then(|field| chaos::decode(&field, &cast, duration)) {
-            chaos.expand(&cast, duration, seed, &mut faults);
+        let planned =
+            top.field("fault").map(|field| schedule::decode(&field, &cast, duration)).unwrap_or_default();
+        if let Some(duration) = duration {
+            faults = schedule::expand(&planned, &cast, duration, seed);
+            if let Some(chaos) = top.field("chaos").and_then(|field| chaos::decode(&field, &cast, duration)) {
+                chaos.expand(&cast, duration, seed, &mut faults);
+            }
         }
     }
     let settle_section = top.field("settle").map(|field| field.section("[settle]", &tables.settle, &[]));
@@ -240,7 +242,7 @@ fn check_templates<'a>(
     for index in 0..cluster.nodes.len() {
         let facts = example_facts(cluster, index);
         let Some(command) = section.field("command") else { return };
-        match render_with(cluster, vars, &bases, index, &facts) {
+        match render_with(cluster, vars, index, &facts) {
             Ok(node) => {
                 if let Err(error) = check_command(&node, &bases) {
                     let title = format!("cannot be run: {}", error.message);

@@ -69,13 +69,11 @@ pub fn render_node(
     node_index: usize,
     facts: &NodeFacts,
 ) -> Result<RenderedNode, RenderError> {
-    render_with(
-        &workload.cluster,
-        &workload.vars,
-        &bases(&workload.cluster, &workload.file),
-        node_index,
-        facts,
-    )
+    let mut node = render_with(&workload.cluster, &workload.vars, node_index, facts)?;
+    let bases = bases(&workload.cluster, &workload.file);
+    let bases: Vec<&Path> = bases.iter().map(PathBuf::as_path).collect();
+    absolute_words(&mut node.argv, &bases);
+    Ok(node)
 }
 
 /// Where relative files of a command are looked for: `cluster.cwd`, the workload's folder, where the user stands.
@@ -104,10 +102,10 @@ pub(super) fn example_facts(cluster: &ClusterSpec, node_index: usize) -> NodeFac
     }
 }
 
+/// As [`render_node`], with the words as they were written.
 pub(super) fn render_with(
     cluster: &ClusterSpec,
     vars: &BTreeMap<String, String>,
-    bases: &[PathBuf],
     node_index: usize,
     facts: &NodeFacts,
 ) -> Result<RenderedNode, RenderError> {
@@ -118,7 +116,7 @@ pub(super) fn render_with(
     if text.contains('\0') {
         return Err(fail("cluster.command", bad("holds a NUL character".into(), "expected text")));
     }
-    let mut argv = shell_words::split(&text).map_err(|_| {
+    let argv = shell_words::split(&text).map_err(|_| {
         fail(
             "cluster.command",
             bad("has a quote that is not closed".into(), "expected words as a shell splits them"),
@@ -127,9 +125,6 @@ pub(super) fn render_with(
     if argv.first().is_none_or(String::is_empty) {
         return Err(fail("cluster.command", bad("is empty".into(), "expected a program and its arguments")));
     }
-    let bases: Vec<&Path> = bases.iter().map(PathBuf::as_path).collect();
-    absolute_words(&mut argv, &bases);
-
     // Words of a command are quoted so that spaces in a path survive the splitting; here nothing is split.
     values.insert("dir".to_owned(), Value::from(facts.dir.display().to_string()));
     values.insert("harness".to_owned(), Value::from(harness_path()));

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, Template, UndefinedBehavior, Value};
 
 use crate::document::{did_you_mean, list};
 
@@ -27,7 +28,7 @@ pub struct TemplateError {
     pub range: Option<Range<usize>>,
 }
 
-fn environment() -> Environment<'static> {
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_debug(true);
@@ -38,6 +39,11 @@ fn environment() -> Environment<'static> {
         environment.remove_filter(filter);
     }
     environment
+});
+
+fn parse(template: &str) -> Result<Template<'_, '_>, TemplateError> {
+    let environment: &Environment<'_> = &ENVIRONMENT;
+    environment.template_from_str(template).map_err(|error| explain(&error, template))
 }
 
 /// The variables `template` refers to.
@@ -45,8 +51,7 @@ fn environment() -> Environment<'static> {
 /// # Errors
 /// It is no template.
 pub fn variables(template: &str) -> Result<Vec<String>, TemplateError> {
-    let environment = environment();
-    let parsed = environment.template_from_str(template).map_err(|error| explain(&error, template))?;
+    let parsed = parse(template)?;
     let mut names: Vec<String> = parsed.undeclared_variables(false).into_iter().collect();
     names.sort();
     Ok(names)
@@ -63,8 +68,7 @@ pub fn render(template: &str, values: &BTreeMap<String, Value>) -> Result<String
             return Err(unknown_variable(template, &name, &known));
         }
     }
-    let environment = environment();
-    let parsed = environment.template_from_str(template).map_err(|error| explain(&error, template))?;
+    let parsed = parse(template)?;
     let mut out = Bounded(Vec::new());
     parsed.render_captured_to(Value::from(values.clone()), &mut out).map_err(|error| match error.kind() {
         ErrorKind::WriteFailure => TemplateError {
@@ -93,7 +97,7 @@ pub fn unknown_variable(template: &str, name: &str, known: &[&str]) -> TemplateE
 
 /// Whether `name` is a function of templates (`range`): they count as undeclared variables.
 pub fn is_function(name: &str) -> bool {
-    environment().globals().any(|(known, _)| known == name)
+    ENVIRONMENT.globals().any(|(known, _)| known == name)
 }
 
 /// Where `name` stands as a word of its own, preferably inside a `{{ … }}`.

@@ -126,8 +126,12 @@ fn resolve(
     }
     let Some((text, field)) = raw.get(name) else { return true };
     if let Some(first) = underway.iter().position(|other| other == name) {
+        // Begun at its first name by alphabet, a circle is the same mistake wherever it was entered.
         let mut round: Vec<&str> = underway[first..].iter().map(String::as_str).collect();
-        round.push(name);
+        let least = (0..round.len()).min_by_key(|at| round[*at]).unwrap_or_default();
+        round.rotate_left(least);
+        round.push(round[0]);
+        let field = raw.get(round[0]).map_or(field, |(_, field)| field);
         field.fail(format!("uses itself: {}", round.join(" → ")), "expected no circle");
         return false;
     }

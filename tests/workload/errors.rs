@@ -1,0 +1,377 @@
+//! The exact text of every kind of mistake.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use harness::workload::{Overrides, Workload, WorkloadErrors};
+
+use super::{BASE, edited, parse};
+
+/// The messages of several mistakes, one below the other.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn add(&mut self, what: &str, result: Result<Workload, WorkloadErrors>) {
+        let errors = result.expect_err(what);
+        assert_eq!(errors.render(false), errors.to_string());
+        assert!(!errors.to_string().contains('\u{1b}'), "no control codes: {what}");
+        writeln!(self.0, "## {what}\n\n{errors}\n").unwrap();
+    }
+
+    /// The base workload with `from` replaced by `to`.
+    fn edit(&mut self, what: &str, from: &str, to: &str) {
+        self.add(what, parse(&edited(from, to)));
+    }
+
+    /// Each with `from` replaced by one of `tos`.
+    fn edits(&mut self, from: &str, tos: &[&str]) {
+        for to in tos {
+            self.edit(to.lines().last().unwrap_or_default(), from, to);
+        }
+    }
+
+    fn flags(&mut self, what: &str, vars: &[&str], sets: &[&str], node: Option<&str>) {
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let overrides =
+            Overrides { node: node.map(str::to_owned), vars: own(vars), sets: own(sets), seed: None };
+        self.add(what, Workload::parse(BASE, Path::new("w.toml"), &overrides));
+    }
+}
+
+#[test]
+fn the_base_is_right() {
+    let workload = parse(BASE).unwrap();
+    assert_eq!(workload.faults.len(), 1);
+    assert_eq!(workload.load.rate, 200.0);
+    assert_eq!(workload.load.mix, [("read".to_owned(), 1), ("write".to_owned(), 1)]);
+    assert_eq!(workload.cluster.log_limit, 16 << 20);
+}
+
+#[test]
+fn files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("outage.toml", BASE.as_bytes());
+    write("latin1.toml", b"name = \"base\"\n# caf\xe9\n");
+    write("large.toml", &vec![b'#'; 10 << 20]);
+    write("deep.toml", format!("x = {}{}\n", "[".repeat(5_000), "]".repeat(5_000)).as_bytes());
+    write("deep_keys.toml", format!("{}a = 1\n", "a.".repeat(5_000)).as_bytes());
+    write("empty.toml", b"");
+    let mut page = Page::default();
+    for name in
+        ["outge.toml", "outage", "nothing-like-it.toml", "", "latin1.toml", "large.toml", "empty.toml"]
+    {
+        page.add(name, Workload::load(&folder.path().join(name), &Overrides::default()));
+    }
+    let text = page.0.replace(folder.path().to_str().unwrap(), "FOLDER");
+    insta::assert_snapshot!("files", text);
+
+    for name in ["deep.toml", "deep_keys.toml"] {
+        let errors = Workload::load(&folder.path().join(name), &Overrides::default()).unwrap_err();
+        let text = errors.to_string();
+        assert!(text.contains("recurs"), "{text}");
+        assert!(text.len() < 2_000 && errors.list.len() < 5, "one clear message: {text}");
+    }
+}
+
+#[test]
+fn syntax() {
+    let mut page = Page::default();
+    page.edit("a string that is not closed", "name = \"base\"", "name = \"base");
+    page.edit("no value", "name = \"base\"", "name =");
+    page.edit("a key twice", "name = \"base\"", "name = \"base\"\nname = \"other\"");
+    page.edit("a table twice", "[checks]", "[load]\n[checks]");
+    page.edit(
+        "an escape sequence in the source is not sent to the terminal",
+        "name = \"base\"",
+        "name = \u{1b}[31m",
+    );
+    insta::assert_snapshot!("syntax", page.0);
+}
+
+#[test]
+fn keys() {
+    let mut page = Page::default();
+    page.edits("duration = \"10s\"", &["duratoin = \"10s\"", "wombat = 1"]);
+    page.edits("name = \"base\"", &["nmae = \"base\"", "wombat = 1", "matrix = { W = [1, 2] }"]);
+    page.edits(
+        "nodes =",
+        &[
+            "ports = { rpc = 1000 }\nnodes =",
+            "node =",
+            "limits = { memory = \"1GiB\", log = \"1MiB\" }\nnodes =",
+        ],
+    );
+    page.edits("protocol = \"lab2\"", &["", "protocol = \"lab2\"\ntimout = \"1s\""]);
+    page.edit("no checks", "[checks]\nconvergence = \"required\"\n", "");
+    page.edit("no cluster", "[cluster]", "[clutser]");
+    page.edit("a table where there is none", "[load]\nduration = \"10s\"", "load = 3");
+    insta::assert_snapshot!("keys", page.0);
+}
+
+#[test]
+fn values() {
+    let mut page = Page::default();
+    page.edits(
+        "name = \"base\"",
+        &[
+            "name = 3",
+            "name = \"../elsewhere\"",
+            "name = \"\"",
+            "seed = -1",
+            "seed = 99999999999999999999",
+            "about = []",
+        ],
+    );
+    page.edits(
+        "duration = \"10s\"",
+        &[
+            "duration = 10",
+            "duration = \"10\"",
+            "duration = \"10 parsec\"",
+            "duration = \"-1s\"",
+            "duration = \"0s\"",
+            "duration = \"999999999h\"",
+            "duration = []",
+            "rate = -1",
+            "rate = nan",
+            "rate = inf",
+            "rate = 1e12",
+            "rate = \"fast\"",
+            "clients = 0",
+            "clients = 1.5",
+            "clients = 1000000000",
+            "keys = 0",
+            "burst = 7",
+            "rotate = \"newer\"",
+            "mix = { read = 0, write = 0 }",
+            "mix = {}",
+            "mix = { reed = 1, write = 1 }",
+            "mix = { read = -1 }",
+            "kind = \"regster\"",
+            "kind = \"counter\"",
+            "sessions = \"stiky\"",
+        ],
+    );
+    page.edits(
+        "nodes = [\"A\", \"B\", \"C\"]",
+        &[
+            "nodes = [\"A\", \"B\", \"A\"]",
+            "nodes = []",
+            "nodes = \"A\"",
+            "nodes = [\"A\", 2]",
+            "nodes = [\"A/B\"]",
+            "nodes = [\"all\"]",
+            "nodes = [\"A\", \"B\", \"C\"]\nport = 65534",
+            "nodes = [\"A\", \"B\", \"C\"]\nport = -1",
+            "nodes = [\"A\", \"B\", \"C\"]\ndurability = \"disc\"",
+            "nodes = [\"A\", \"B\", \"C\"]\ncwd = \"no/such/folder\"",
+            "nodes = [\"A\", \"B\", \"C\"]\nlimits = { log = 16 }",
+            "nodes = [\"A\", \"B\", \"C\"]\nlimits = { log = \"16 stones\" }",
+            "nodes = [\"A\", \"B\", \"C\"]\nready-within = \"1ms\"",
+        ],
+    );
+    page.edits(
+        "protocol = \"lab2\"",
+        &[
+            "protocol = \"lab3\"",
+            "protocol = \"telnet\"",
+            "protocol = \"no/such.toml\"",
+            "protocol = \"lab2\"\nmax-in-flight = 0",
+        ],
+    );
+    page.edits(
+        "convergence = \"required\"",
+        &[
+            "convergance = \"required\"",
+            "linearizability = \"required\"",
+            "convergence = \"requird\"",
+            "convergence = true",
+            "",
+        ],
+    );
+    insta::assert_snapshot!("values", page.0);
+}
+
+#[test]
+fn faults() {
+    let mut page = Page::default();
+    let kill = "kill = \"B\"";
+    page.edits(
+        kill,
+        &[
+            "kill = \"D\"",
+            "kill = \"mjority\"",
+            "kill = [\"A\", \"A\"]",
+            "kill = []",
+            "kill = 1",
+            "kill = \"leader\"",
+            "",
+            "kil = \"B\"",
+            "clock = \"B\"",
+            "kill = \"B\"\npause = \"A\"",
+            "kill = \"B\"\nevery = \"1ms\"",
+            "slow = { node = \"A\", running = 2 }",
+            "slow = { running = 0.5 }",
+            "slow = { node = \"A\", period = \"1ms\" }",
+            "partition = [[\"A\"], [\"A\", \"C\"]]",
+            "partition = [[\"A\", \"B\"]]",
+            "partition = [\"A\", \"B\"]",
+            "partition = [[\"A\"], []]",
+            "partition = { isolate = \"all\" }",
+            "partition = { isolate = \"A\", bridge = \"B\" }",
+            "partition = { from = \"A\" }",
+            "partition = { from = \"A\", to = \"A\" }",
+            "partition = { bridge = [\"A\", \"B\"] }",
+            "partition = \"rings\"",
+            "delay = { from = \"A\", to = \"A\", by = \"1s\" }",
+            "delay = { from = \"A\", too = \"B\", by = \"1s\" }",
+            "delay = { from = \"A\", to = \"B\" }",
+            "delay = 200",
+            "jitter = { by = \"0s\" }",
+            "throttle = 64",
+            "throttle = \"64KiB/h\"",
+            "throttle = \"0B/s\"",
+            "reset = \"E\"",
+        ],
+    );
+    page.edits("at = \"3s\"", &["at = \"10s\"", "at = 3", "", "at = \"sometime\""]);
+    page.edits("for = \"4s\"", &["for = \"0s\"", "every = \"1s\""]);
+    page.edit("one table in single brackets", "[[fault]]", "[fault]");
+    insta::assert_snapshot!("faults", page.0);
+
+    let mut page = Page::default();
+    let two = edited("nodes = [\"A\", \"B\", \"C\"]", "nodes = [\"A\", \"B\"]");
+    let with = |text: &str, fault: &str| text.replacen(kill, fault, 1);
+    for fault in ["partition = \"ring\"", "partition = { bridge = \"A\" }", "pause = \"minority\""] {
+        page.add(&format!("two nodes: {fault}"), parse(&with(&two, fault)));
+    }
+    let one = edited("nodes = [\"A\", \"B\", \"C\"]", "nodes = [\"A\"]");
+    page.add("one node: delay", parse(&with(&one, "delay = \"1s\"")));
+    insta::assert_snapshot!("faults_of_few_nodes", page.0);
+}
+
+#[test]
+fn chaos() {
+    let mut page = Page::default();
+    for keys in [
+        "faults = [\"kil\"]",
+        "faults = []",
+        "faults = [\"kill\", \"kill\"]",
+        "faults = [\"disk\"]",
+        "every = \"9s\"",
+        "every = 2",
+        "for = [\"2s\", \"1s\"]",
+        "for = [\"2s\"]",
+        "targets = \"D\"",
+        "quite = \"1s\"",
+        "quiet = \"10s\"",
+    ] {
+        page.edit(keys, "[checks]", &format!("[chaos]\n{keys}\n\n[checks]"));
+    }
+    let two = edited("nodes = [\"A\", \"B\", \"C\"]", "nodes = [\"A\", \"B\"]");
+    page.add("two nodes", parse(&two.replace("[checks]", "[chaos]\n\n[checks]")));
+    insta::assert_snapshot!("chaos", page.0);
+}
+
+#[test]
+fn templates_and_commands() {
+    let mut page = Page::default();
+    page.edits(
+        "command = \"{{ node }} --id {{ id }} --port {{ port }}\"",
+        &[
+            "command = \"{{ node }} --id {{ id }} --port {{ prt }}\"",
+            "command = \"{{ node }} --id {{ id\"",
+            "command = \"{{ node }} --id {{ id | upcase }}\"",
+            "command = \"{{ node }} --peers {{ peers[7].url }}\"",
+            "command = \"{{ node }} --id '{{ id }}\"",
+            "command = \"\"",
+            "command = \"{{ '' }}\"",
+            "command = \"zzqqxxyyww --id {{ id }}\"",
+            "command = \"./no/such/program\"",
+            "command = \"./src --id {{ id }}\"",
+            "command = \"./Cargo.toml --id {{ id }}\"",
+            "command = \"{{ 'x' * 90000 }}\"",
+            "command = [\"node\"]",
+        ],
+    );
+    page.edits(
+        "nodes =",
+        &[
+            "env = { PORT = \"{{ prt }}\" }\nnodes =",
+            "env = { \"A=B\" = \"1\" }\nnodes =",
+            "env = { PORT = [] }\nnodes =",
+            "env = 3\nnodes =",
+        ],
+    );
+    page.edits(
+        "vars = { node = \"{{ harness }} node lww\" }",
+        &[
+            "vars = { node = \"{{ harnes }} node lww\" }",
+            "vars = { node = \"{{ other }}\", other = \"{{ node }}\" }",
+            "vars = { node = \"x --id {{ id }}\" }",
+            "vars = { node = [] }",
+            "vars = { node = \"x\", \"a-b\" = \"c\" }",
+            "vars = { node = \"x\", port = 1 }",
+            "vars = { node = \"zzqqxxyyww\" }",
+            "vars = 3",
+            "vars = { nod = \"x\" }",
+        ],
+    );
+    insta::assert_snapshot!("templates_and_commands", page.0);
+}
+
+#[test]
+fn flags() {
+    let mut page = Page::default();
+    page.flags("a variable there is none of", &["nod=x"], &[], None);
+    page.flags("no assignment", &["node"], &["load.rate"], None);
+    page.flags("a bad template", &["node=x {{ y }}"], &[], None);
+    page.flags("a program that is not to be found", &[], &[], Some("zzqqxxyyww --fast"));
+    page.flags("a script that is not to be found", &[], &[], Some("/bin/sh no_such_script.sh"));
+    page.flags("wrong types", &[], &["load.rate=fast", "name=42", "load.duration=12"], None);
+    page.flags("unknown keys", &[], &["load.raet=5", "laod.rate=5"], None);
+    page.flags("a fault there is none of", &[], &["fault.1.at=2s"], None);
+    page.flags("a path through a value", &[], &["load.duration.ms=2", "cluster.nodes.x=A"], None);
+    page.flags("no path", &[], &["load..rate=1", "=1"], None);
+    page.flags("an unsupported key", &[], &["cluster.limits.cpu=1.0"], None);
+    page.add(
+        "--node where there is no variable for it",
+        Workload::parse(
+            &edited("vars = { node = \"{{ harness }} node lww\" }", "").replace("{{ node }}", "/bin/sh -c x"),
+            Path::new("w.toml"),
+            &Overrides { node: Some("python3 node.py".to_owned()), ..Overrides::default() },
+        ),
+    );
+    insta::assert_snapshot!("flags", page.0);
+}
+
+#[test]
+fn many_mistakes_are_shown_at_once_and_counted_beyond() {
+    let text =
+        BASE.replace("convergence", "convergance").replace("\"10s\"", "10").replace("\"B\"\n", "\"D\"\n");
+    insta::assert_snapshot!("several", parse(&text).unwrap_err().to_string());
+    let many: String = (0..50).map(|number| format!("zzqq{number} = 1\n")).collect();
+    let errors = parse(&format!("{many}{BASE}")).unwrap_err();
+    assert_eq!(errors.list.len(), 50);
+    assert!(errors.to_string().ends_with("… and 30 more mistakes"), "{errors}");
+}
+
+#[test]
+fn a_mistaken_protocol_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine.toml"), "[write]\nmehtod = \"POST\"\n").unwrap();
+    let text = edited("protocol = \"lab2\"", "protocol = \"mine.toml\"");
+    let errors = Workload::parse(&text, &folder.path().join("w.toml"), &Overrides::default()).unwrap_err();
+    let text = errors.to_string();
+    assert!(text.contains("mine.toml:2:1"), "{text}");
+    assert!(text.contains("w.toml:9:12"), "{text}");
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let errors = parse("").unwrap_err();
+    assert!(errors.render(true).contains('\u{1b}'));
+    assert!(!errors.render(false).contains('\u{1b}'));
+}

@@ -1,0 +1,60 @@
+//! Workload files: what they say, what is wrong with them, and that the schema agrees.
+
+mod errors;
+mod properties;
+mod schema;
+mod shipped;
+
+use std::path::{Path, PathBuf};
+
+use harness::workload::{Overrides, Workload, WorkloadErrors};
+
+/// A right workload, to be made wrong.
+const BASE: &str = r#"name = "base"
+vars = { node = "{{ harness }} node lww" }
+
+[cluster]
+nodes = ["A", "B", "C"]
+command = "{{ node }} --id {{ id }} --port {{ port }}"
+
+[client]
+protocol = "lab2"
+
+[load]
+duration = "10s"
+
+[[fault]]
+at = "3s"
+for = "4s"
+kill = "B"
+
+[checks]
+convergence = "required"
+"#;
+
+/// Every shipped workload, by path.
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
+    let mut files = Vec::new();
+    for folder in [folder.clone(), folder.join("lab2")] {
+        let entries = std::fs::read_dir(folder).unwrap();
+        files.extend(
+            entries
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.extension().is_some_and(|end| end == "toml")),
+        );
+    }
+    files.sort();
+    assert!(files.len() >= 13, "{files:?}");
+    files
+}
+
+fn parse(text: &str) -> Result<Workload, WorkloadErrors> {
+    Workload::parse(text, Path::new("w.toml"), &Overrides::default())
+}
+
+/// [`BASE`] with `from` replaced by `to`, once.
+fn edited(from: &str, to: &str) -> String {
+    assert_eq!(BASE.matches(from).count(), 1, "{from:?} is not in the base exactly once");
+    BASE.replacen(from, to, 1)
+}

@@ -1,0 +1,217 @@
+//! Whatever is in the file, nothing panics; whatever the seed, the schedule keeps its promises.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use harness::fault::{Demand, ScheduledFault};
+use harness::workload::{Overrides, Workload};
+use proptest::prelude::*;
+
+use super::{BASE, parse, shipped};
+
+/// Renders what comes of `text`: mistakes must be showable too.
+fn digest(text: &str, overrides: &Overrides) {
+    match Workload::parse(text, Path::new("w.toml"), overrides) {
+        Ok(workload) => assert!(!workload.resolved.is_empty()),
+        Err(errors) => {
+            assert!(!errors.list.is_empty());
+            assert!(!errors.render(false).is_empty() && !errors.render(true).is_empty());
+        }
+    }
+}
+
+/// Pieces that have a meaning somewhere, to be put where they have none.
+const PIECES: &[&str] = &[
+    "\"",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "=",
+    ",",
+    "\n",
+    "#",
+    "'''",
+    "\"\"\"",
+    "\\u0000",
+    "nan",
+    "-inf",
+    "0x7f",
+    "1979-05-27",
+    "{{",
+    "}}",
+    "{%",
+    "{{ id }}",
+    "{{ peers[9].url }}",
+    "99999999999999999999",
+    "-1",
+    "\"1s\"",
+    "\"0s\"",
+    "\"all\"",
+    "true",
+    "é",
+    "\u{7f}",
+    "[[fault]]\nat = \"1s\"\n",
+    "[chaos]\n",
+    "every = \"10ms\"\n",
+    "partition = \"ring\"\n",
+    "nodes = []\n",
+    "a.b.c = 1\n",
+];
+
+fn mutated() -> impl Strategy<Value = String> {
+    let texts: Vec<String> = shipped().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let edit = (any::<prop::sample::Index>(), 0_usize..20, prop::sample::select(PIECES));
+    (prop::sample::select(texts), prop::collection::vec(edit, 1..5)).prop_map(|(text, edits)| {
+        let mut letters: Vec<char> = text.chars().collect();
+        for (place, gone, piece) in edits {
+            let at = place.index(letters.len() + 1);
+            let end = (at + gone).min(letters.len());
+            letters.splice(at..end, piece.chars());
+        }
+        letters.into_iter().collect()
+    })
+}
+
+/// Who is neither down nor paused at `moment`.
+fn up(schedule: &[ScheduledFault], nodes: &[String], moment: Duration) -> usize {
+    let mut out = BTreeSet::new();
+    for fault in
+        schedule.iter().filter(|fault| fault.at <= moment && fault.until.is_none_or(|until| moment <= until))
+    {
+        for demand in &fault.demands {
+            if let Demand::Down { node, .. } | Demand::Paused { node } = demand {
+                out.insert(node.clone());
+            }
+        }
+    }
+    nodes.iter().filter(|node| !out.contains(*node)).count()
+}
+
+fn names_of(demand: &Demand) -> Vec<&String> {
+    match demand {
+        Demand::Down { node, .. } | Demand::Paused { node } | Demand::Slow { node, .. } => vec![node],
+        Demand::Link { from, to, .. } => vec![from, to],
+    }
+}
+
+fn with_nodes(count: usize, rest: &str) -> String {
+    let names: Vec<String> = (0..count).map(|index| format!("\"n{index}\"")).collect();
+    let base = BASE.replace("\"A\", \"B\", \"C\"", &names.join(", "));
+    let start = base.find("[[fault]]").unwrap();
+    let end = base.find("[checks]").unwrap();
+    format!("{}{rest}\n{}", &base[..start], &base[end..])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}", lines in "([a-z]{1,8} ?= ?[\"\\[{0-9a-z]{0,6}\n){0,8}") {
+        digest(&text, &Overrides::default());
+        digest(&lines, &Overrides::default());
+    }
+
+    #[test]
+    fn no_mutation_panics(text in mutated()) {
+        digest(&text, &Overrides::default());
+    }
+
+    #[test]
+    fn no_flag_panics(
+        set in "[a-z.0-9\" ]{0,12}=?\\PC{0,12}",
+        path in prop::sample::select(vec!["load.rate", "fault.0.kill", "fault.0.at", "cluster.nodes.1", "checks.lww", "vars.node", "name"]),
+        value in "\\PC{0,12}",
+        node in "\\PC{0,20}",
+    ) {
+        let sets = vec![set.clone(), format!("{path}={value}")];
+        digest(BASE, &Overrides { sets, vars: vec![set], ..Overrides::default() });
+        digest(BASE, &Overrides { node: Some(node), ..Overrides::default() });
+    }
+
+    #[test]
+    fn chaos_keeps_its_promises(seed in 0..=i64::MAX as u64, nodes in 3_usize..8, target in 0_usize..5, every_ms in 100_u64..2_000) {
+        let target = ["\"one\"", "\"random\"", "\"minority\"", "\"n1\"", "[\"n0\", \"n2\"]"][target];
+        let kinds = r#"["kill", "stop", "restart", "pause", "slow", "partition", "delay", "jitter", "throttle", "reset"]"#;
+        let text = with_nodes(nodes, &format!(
+            "[chaos]\nfaults = {kinds}\nevery = \"{every_ms}ms\"\ntargets = {target}\nfor = [\"100ms\", \"3s\"]\nquiet = \"1500ms\"\n"
+        ));
+        let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
+        let load = || Workload::parse(&text, Path::new("w.toml"), &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+        let workload = load();
+        prop_assert_eq!(&workload.faults, &load().faults, "the same seed, the same schedule");
+        prop_assert!(!workload.faults.is_empty());
+        let names: BTreeSet<&String> = workload.cluster.nodes.iter().collect();
+        for (index, fault) in workload.faults.iter().enumerate() {
+            prop_assert_eq!(fault.id, index as u64);
+            prop_assert!(!fault.demands.is_empty(), "{}", &fault.label);
+            prop_assert!(fault.demands.iter().flat_map(names_of).all(|name| names.contains(name)));
+            prop_assert!(fault.target.iter().all(|name| names.contains(name)));
+            let until = fault.until.unwrap();
+            prop_assert!(fault.at < until && until <= Duration::from_millis(8_500), "{}", &fault.label);
+            prop_assert!(until - fault.at >= Duration::from_millis(100) && until - fault.at <= Duration::from_secs(3));
+            for moment in [fault.at, until] {
+                let up = up(&workload.faults, &workload.cluster.nodes, moment);
+                prop_assert!(up * 2 > nodes, "{up} of {nodes} up at {moment:?}");
+            }
+        }
+        let other = Overrides { seed: Some(seed ^ 1), ..Overrides::default() };
+        let other = Workload::parse(&text, Path::new("w.toml"), &other).unwrap();
+        prop_assert_ne!(other.faults, workload.faults, "another seed, another schedule");
+    }
+
+    #[test]
+    fn every_kind_of_fault_expands(seed in 0..1_000_000_u64, nodes in 3_usize..8) {
+        let faults = [
+            "kill = \"random\"", "stop = \"one\"", "restart = \"all\"", "pause = \"minority\"", "slow = \"majority\"",
+            "partition = \"halves\"", "partition = \"random\"", "partition = \"ring\"", "partition = \"bridge\"",
+            "partition = { isolate = \"random\" }", "partition = { isolate = \"majority\" }", "partition = { bridge = \"n1\" }",
+            "partition = { from = \"one\", to = \"one\" }", "partition = [[\"n0\"], [\"n1\", \"n2\"]]",
+            "delay = \"10ms\"", "delay = { from = \"random\", to = \"random\", by = \"1s\", jitter = \"1s\" }",
+            "jitter = { from = \"n0\", by = \"1s\" }", "throttle = { to = \"n0\", rate = \"1KiB/s\" }", "reset = \"one\"",
+        ];
+        let tables: String = faults.iter().map(|fault| format!("[[fault]]\nat = \"1s\"\nfor = \"500ms\"\nevery = \"2s\"\n{fault}\n")).collect();
+        let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
+        let workload = Workload::parse(&with_nodes(nodes, &tables), Path::new("w.toml"), &overrides)
+            .unwrap_or_else(|errors| panic!("{errors}"));
+        prop_assert_eq!(workload.faults.len(), faults.len() * 5, "at 1, 3, 5, 7 and 9 s");
+        for fault in &workload.faults {
+            prop_assert!(!fault.demands.is_empty(), "{}", &fault.label);
+            for demand in &fault.demands {
+                let unlike = !matches!(demand, Demand::Link { from, to, .. } if from == to);
+                prop_assert!(unlike, "{}", &fault.label);
+            }
+        }
+    }
+}
+
+#[test]
+fn adding_a_fault_leaves_the_others_as_they_were() {
+    let random = |at: &str| format!("[[fault]]\nat = \"{at}\"\nfor = \"1s\"\nkill = \"random\"\n");
+    let overrides = Overrides { seed: Some(11), ..Overrides::default() };
+    let labels = |rest: &str| -> Vec<(Duration, String)> {
+        let workload = Workload::parse(&with_nodes(5, rest), Path::new("w.toml"), &overrides).unwrap();
+        workload.faults.into_iter().map(|fault| (fault.at, fault.label)).collect()
+    };
+    let few = labels(&(random("2s") + &random("6s")));
+    let more =
+        labels(&(random("4s") + &random("2s") + &random("6s") + "[[fault]]\nat = \"1s\"\npause = \"one\"\n"));
+    assert!(few.iter().all(|fault| more.contains(fault)), "{few:?} {more:?}");
+}
+
+#[test]
+fn repetitions_draw_anew_and_the_heal_lifts_what_lasts_too_long() {
+    let rest = "[[fault]]\nat = \"0s\"\nfor = \"400ms\"\nevery = \"500ms\"\nkill = \"one\"\n[[fault]]\nat = \"8s\"\nfor = \"1h\"\npause = \"n0\"\n\
+                [[fault]]\nat = \"9s\"\nrestart = \"n1\"\n[[fault]]\nat = \"9s\"\nstop = \"n2\"\n";
+    let workload = parse(&with_nodes(5, rest)).unwrap();
+    let kills: Vec<&ScheduledFault> = workload.faults.iter().filter(|fault| fault.f == "kill").collect();
+    assert_eq!(kills.len(), 20);
+    assert!(kills.iter().map(|fault| &fault.target).collect::<BTreeSet<_>>().len() > 1);
+    let one = |f: &str| workload.faults.iter().find(|fault| fault.f == f).unwrap();
+    assert_eq!(one("pause").until, None);
+    assert_eq!(one("stop").until, None);
+    assert!(one("restart").until.is_some(), "a restart is over when the node has ended");
+}

@@ -63,7 +63,7 @@ impl Check for Convergence {
         let replicas = finals.nodes.len() as u64;
         let undecided = facts.keys.all().filter(|key| undecided(&facts, &finals, *key)).count() as u64;
         let unknown = if let [first, ..] = finals.silent[..] {
-            Some(format!("{} did not answer when the settle phase was over", facts.node_name(first)))
+            Some(format!("{} was not seen to answer when the settle phase was over", facts.node_name(first)))
         } else if replicas < 2 {
             Some(format!("{replicas} replicas showed their final state; it takes two to differ"))
         } else if keys == 0 {

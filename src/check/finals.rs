@@ -12,9 +12,9 @@ pub struct Finals<'h> {
     pub settle_ns: u64,
     /// Nodes whose final state is known, with the snapshot that showed it.
     pub nodes: Vec<(NodeId, &'h Op)>,
-    /// Nodes that are expected to answer and never did, or whose process was gone at the end.
+    /// Nodes that were asked and never answered, or whose process was gone at the end.
     pub absent: Vec<NodeId>,
-    /// Nodes that answered once but not when it was over: what they hold is not known.
+    /// Nodes that were not asked, or answered but not when it was over: what they hold is not known.
     pub silent: Vec<NodeId>,
     at: HashMap<(NodeId, KeyId), SightId>,
     at_first: HashMap<(NodeId, KeyId), SightId>,
@@ -63,6 +63,9 @@ impl<'h> Finals<'h> {
         let mut refused: HashMap<&str, u64> = HashMap::new();
         for op in &history.ops {
             if &*op.f == "snapshot" && op.end_index.is_some() && op.outcome != Outcome::Ok {
+                if op.invoked_ns < self.settle_ns {
+                    continue;
+                }
                 refused.extend(op.node.as_deref().map(|node| (node, op.invoked_ns)));
             }
         }
@@ -85,6 +88,7 @@ impl<'h> Finals<'h> {
                         self.nodes.push((node, op));
                     }
                 }
+                None if !gone && !refused.contains_key(name) => self.silent.push(node),
                 _ => self.absent.push(node),
             }
         }

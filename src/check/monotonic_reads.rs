@@ -95,7 +95,11 @@ impl Seen {
         {
             self.replaced.entry(writer).or_insert((last, id));
         }
-        let back = sight.writer.and_then(|writer| self.replaced.get(&writer)).copied();
+        let back = sight
+            .writer
+            .filter(|_| sight.stamp.is_none())
+            .and_then(|writer| self.replaced.get(&writer))
+            .copied();
         self.last = Some(id);
         back.map(|(first, other)| vec![Witness::Sight(first), Witness::Sight(other), Witness::Sight(id)])
     }

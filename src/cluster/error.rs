@@ -91,30 +91,6 @@ pub enum ClusterError {
     },
 }
 
-/// Why a command cannot be executed. Found out before a process starts.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// Nothing to execute.
-    #[error("the command is empty")]
-    Empty,
-    /// No such program.
-    #[error("command not found: {program}{}", hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default())]
-    NotFound {
-        /// As written.
-        program: String,
-        /// What may have been meant.
-        hint: Option<String>,
-    },
-    /// It exists, but cannot be executed.
-    #[error("{program} cannot be executed: {reason}")]
-    NotExecutable {
-        /// As written.
-        program: String,
-        /// Why, and what to do.
-        reason: String,
-    },
-}
-
 /// Why there are no ports.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {

@@ -20,7 +20,6 @@
 //! dies with the run), but no longer as one of its node; and if at the same time the warden itself is killed with
 //! SIGKILL, it escapes.
 
-mod command;
 mod drain;
 mod error;
 mod handle;
@@ -38,8 +37,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-pub use command::resolve;
-pub use error::{ClusterError, CommandError, PortError};
+pub use error::{ClusterError, PortError};
 pub use handle::Cluster;
 pub use log::{LogStats, MAX_LINE_BYTES, RING_LINES};
 pub use nix::sys::signal::Signal;
@@ -65,7 +63,7 @@ pub struct Launch {
 pub struct NodeSpec {
     /// Its id, unique.
     pub id: String,
-    /// Command line, see [`resolve`].
+    /// Command line: a program (a name for PATH, or an absolute path) and its arguments.
     pub argv: Vec<String>,
     /// Added to the harness's own environment. `PYTHONUNBUFFERED=1` is added unless it is set here or there.
     pub env: BTreeMap<String, String>,

@@ -82,19 +82,23 @@ pub fn check_script(argv: &[String], bases: &[&Path]) -> Result<(), CommandError
     })
 }
 
-/// Makes the words that name files absolute, because nodes start in a directory of their own. A word counts when it
-/// has a `/` or a `.` in it, is no option, and a file of that name is in one of `bases`.
+/// Makes the words that name files or folders absolute, because nodes start in a directory of their own; also behind
+/// `=` in an option (`--config=etc/a.yaml`). A word counts when it has a `/` or a `.` in it and there is something of
+/// that name in one of `bases`: a folder that happens to be called `A` does not change `--id A`. `.` and `..` are left
+/// alone.
 pub fn absolute_words(argv: &mut [String], bases: &[&Path]) {
     for (index, word) in argv.iter_mut().enumerate() {
-        let is_path = word.contains('/') || (index > 0 && word.contains('.'));
-        if word.starts_with(['-', '/']) || !is_path {
+        let at = if word.starts_with('-') { word.find('=').map_or(word.len(), |at| at + 1) } else { 0 };
+        let (option, name) = word.split_at(at);
+        let is_path = name.contains('/') || (index > 0 && name.contains('.'));
+        if name.starts_with('/') || !is_path || name == "." || name == ".." {
             continue;
         }
-        let found = bases.iter().map(|base| base.join(word.as_str())).find(|candidate| candidate.is_file());
+        let found = bases.iter().map(|base| base.join(name)).find(|candidate| candidate.exists());
         if let Some(absolute) = found.and_then(|found| std::path::absolute(found).ok())
             && let Some(text) = absolute.to_str()
         {
-            *word = text.to_owned();
+            *word = format!("{option}{text}");
         }
     }
 }

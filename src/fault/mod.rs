@@ -10,6 +10,7 @@ pub mod kinds;
 mod links;
 pub mod nemesis;
 pub mod schedule;
+mod shapes;
 pub mod target;
 pub mod world;
 

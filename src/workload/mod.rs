@@ -23,7 +23,7 @@ mod template;
 mod vars;
 
 pub use command::{CommandError, find_command};
-pub use known::{KNOWN_CHECKS, KNOWN_LOADS};
+pub use known::KNOWN_LOADS;
 pub use render::{NodeFacts, PeerFacts, RenderError, RenderedNode, render_node};
 
 /// Every mistake in a workload file and its overrides; `Display` is the text for a terminal without colours.

@@ -14,7 +14,6 @@ mod delay;
 mod jitter;
 mod kill;
 mod partition;
-mod partition_shapes;
 mod pause;
 mod reset;
 mod restart;

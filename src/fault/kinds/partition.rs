@@ -2,10 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::partition_shapes::{Pairs, between, random_split, ring, show, split};
 use super::{Cast, Draw, Effect, Fault, FaultKind};
 use crate::document::{Field, Key, Val, table_schema};
 use crate::fault::links::{Links, some_links};
+use crate::fault::shapes::{Pairs, between, random_split, ring, show, split};
 use crate::fault::target::{self, Target};
 use crate::fault::{Demand, Toll};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::CheckMode;
-use super::known::{KNOWN_CHECKS, LATER_CHECKS};
+use super::known::LATER_CHECKS;
+use crate::check::CHECKS;
 use crate::document::{Field, Key, Section, list};
 use crate::fault::kinds::duration_schema;
 
@@ -59,7 +60,7 @@ pub(super) fn settle(section: Option<&Section<'_>>) -> Option<Duration> {
 
 /// The keys of `[checks]`.
 pub(super) fn checks_keys() -> Vec<Key> {
-    KNOWN_CHECKS.iter().map(|(name, about)| key(name, about, || json!({ "enum": MODES }))).collect()
+    CHECKS.iter().map(|check| key(check.name(), check.about(), || json!({ "enum": MODES }))).collect()
 }
 
 /// Keys of `[checks]` in the design that this version does not support.
@@ -80,7 +81,7 @@ pub(super) fn checks(section: &Section<'_>) -> Option<Vec<(String, CheckMode)>> 
         }
     }
     if fine && checks.is_empty() {
-        let names: Vec<&str> = KNOWN_CHECKS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = CHECKS.iter().map(|check| check.name()).collect();
         let help = format!("the checks are {}", list(&names, "and"));
         section.fail(
             "[checks] asks for no check: nothing could be found",

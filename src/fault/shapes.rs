@@ -1,12 +1,12 @@
 //! The shapes of partitions: which directed links each cuts.
 
-use super::Draw;
+use super::kinds::Draw;
 
 /// Directed pairs of nodes.
-pub(super) type Pairs = Vec<(String, String)>;
+pub(in crate::fault) type Pairs = Vec<(String, String)>;
 
 /// Every link between different groups, in both directions.
-pub(super) fn between(groups: &[Vec<String>]) -> Pairs {
+pub(in crate::fault) fn between(groups: &[Vec<String>]) -> Pairs {
     let mut cuts = Vec::new();
     for (mine, group) in groups.iter().enumerate() {
         for (theirs, other) in groups.iter().enumerate() {
@@ -21,18 +21,18 @@ pub(super) fn between(groups: &[Vec<String>]) -> Pairs {
 }
 
 /// "A | B C".
-pub(super) fn show(groups: &[Vec<String>]) -> String {
+pub(in crate::fault) fn show(groups: &[Vec<String>]) -> String {
     groups.iter().map(|group| group.join(" ")).collect::<Vec<_>>().join(" | ")
 }
 
 /// `chosen` and the rest, each in the workload's order; the rest may be empty.
-pub(super) fn split(nodes: &[String], chosen: &[String]) -> Vec<Vec<String>> {
+pub(in crate::fault) fn split(nodes: &[String], chosen: &[String]) -> Vec<Vec<String>> {
     let (inside, outside) = nodes.iter().cloned().partition(|node| chosen.contains(node));
     vec![inside, outside]
 }
 
 /// Two random groups, the first of `size` nodes.
-pub(super) fn random_split(draw: &mut Draw<'_>, nodes: &[String], size: usize) -> Vec<Vec<String>> {
+pub(in crate::fault) fn random_split(draw: &mut Draw<'_>, nodes: &[String], size: usize) -> Vec<Vec<String>> {
     let mut order = nodes.to_vec();
     draw.rng.shuffle(&mut order);
     order.truncate(size);
@@ -42,7 +42,7 @@ pub(super) fn random_split(draw: &mut Draw<'_>, nodes: &[String], size: usize) -
 /// A ring of majorities: every node hears a majority (itself included), and no two the same one. Links j→i are cut
 /// where j is outside the window of ⌊n/2⌋+1 nodes around i on a random ring. With an even window (3 nodes, 6, 7 …)
 /// the window leans to one side, so some links are cut in one direction only.
-pub(super) fn ring(draw: &mut Draw<'_>) -> (Vec<String>, Pairs) {
+pub(in crate::fault) fn ring(draw: &mut Draw<'_>) -> (Vec<String>, Pairs) {
     let mut ring = draw.nodes.to_vec();
     draw.rng.shuffle(&mut ring);
     let count = ring.len();

@@ -55,7 +55,7 @@ fn diverged_after_a_partition_or_a_step_back() {
         .ends(&[("k", 2, "5A")], &[("k", 1, "1A")], &[("k", 2, "5A")]);
     let violation = only(build.judge("convergence").violations);
     assert_eq!(violation.cause, "B had it at 0.210 s and let an older write replace it.");
-    assert!(build.kinds("lww").contains(&"version-backwards"));
+    assert_eq!(build.kinds("lww"), ["lost-update"]);
 }
 
 #[test]
@@ -366,5 +366,7 @@ fn figures() {
         .map(|row| row["phase"].as_str().unwrap())
         .collect();
     assert_eq!(phases, ["healthy", "kill B", "recovered"]);
+    assert_eq!(available.stats["operations"][0]["f"], "read");
+    assert_eq!(available.stats["operations"][0]["p99_ms"].as_f64().unwrap().round(), 10.0);
     assert_eq!(available.stats["recovery"][0]["ms"], 50.0);
 }

@@ -1,7 +1,17 @@
 //! The reader and the checks: hand-written histories, a model cluster, a brute-force oracle.
 
+#[path = "checks/blame.rs"]
+mod blame;
+#[path = "checks/build.rs"]
+mod build;
+#[path = "checks/cli.rs"]
+mod cli;
+#[path = "checks/innocent.rs"]
+mod innocent;
 #[path = "checks/oracle.rs"]
 mod oracle;
+#[path = "checks/reading.rs"]
+mod reading;
 #[path = "checks/sim.rs"]
 mod sim;
 #[path = "checks/simulate.rs"]

@@ -25,7 +25,7 @@
 mod found;
 mod identity;
 
-use super::facts::{Facts, KeyId, NodeId, Witness, WriteId};
+use super::facts::{Facts, KeyId, NodeId, SightId, Witness, WriteId};
 use super::finals::Finals;
 use super::findings::{Findings, evidence};
 use super::floor::{Floor, Moment, replay};
@@ -49,9 +49,9 @@ impl Check for Lww {
     fn check(&self, history: &History) -> CheckResult {
         let facts = Facts::new(history);
         let mut findings = Findings::new();
-        let replayed = judge_replay(&facts, &mut findings);
-        let shared = identity::judge(&facts, &mut findings);
         let finals = Finals::new(&facts);
+        let replayed = judge_replay(&facts, finals.as_ref().ok(), &mut findings);
+        let shared = identity::judge(&facts, &mut findings);
         let (judged, excused) = match &finals {
             Ok(finals) => judge_finals(&facts, finals, &mut findings),
             Err(_) => (0, 0),
@@ -84,7 +84,7 @@ impl Check for Lww {
 }
 
 /// Versions and clocks, in order of time; the answer is how many pairs were compared.
-fn judge_replay(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
+fn judge_replay(facts: &Facts, finals: Option<&Finals>, findings: &mut Findings<Found>) -> u64 {
     let mut held: Floor<(NodeId, KeyId)> = Floor::new();
     let mut clock: Floor<NodeId> = Floor::new();
     let mut pairs = 0;
@@ -94,7 +94,8 @@ fn judge_replay(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
             let floor = held.binding(facts, (sight.node, sight.key), sight.node, sight.answered_ns());
             let Some((floor, witness)) = floor else { return };
             pairs += 1;
-            if sight.is_below(floor) {
+            let lost = finals.is_some_and(|finals| told_as_lost(facts, finals, witness, id));
+            if sight.is_below(floor) && !lost {
                 findings.add(facts, Found::Backwards { before: witness, after: id });
             }
         }
@@ -122,6 +123,17 @@ fn judge_replay(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
         }
     });
     pairs
+}
+
+/// Whether a step back is in the final state and below an acknowledged write: then it is a lost update.
+fn told_as_lost(facts: &Facts, finals: &Finals, before: Witness, after: SightId) -> bool {
+    let sight = facts.sight(after);
+    let write = match before {
+        Witness::Write(id) => Some(id),
+        Witness::Sight(id) => facts.sight(id).writer,
+    };
+    let early = |id| facts.write(id).acked_ns() < finals.settle_ns && facts.write(id).key == sight.key;
+    finals.held(sight.node, sight.key) == Some(after) && !finals.busy(sight.key) && write.is_some_and(early)
 }
 
 /// Final versions against acknowledged ones; the answer is how many states were compared, and how many losses excused.

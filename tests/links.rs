@@ -53,7 +53,7 @@ fn free_port() -> u16 {
         let taken = |host: &&str| {
             TcpListener::bind((*host, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
         };
-        if !["127.0.0.1", "::1", "0.0.0.0"].iter().any(|host| taken(host)) {
+        if !["127.0.0.1", "::1", "0.0.0.0"].iter().any(taken) {
             return port;
         }
     }

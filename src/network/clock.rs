@@ -3,10 +3,11 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
-use std::time::Instant;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use super::lock;
 
@@ -58,6 +59,23 @@ impl Clock {
         }
     }
 
+    /// Where tokio has timers it pays for them each time it waits for a socket; so nothing here uses them.
+    pub async fn sleep(&self, duration: Duration) {
+        let at = Instant::now() + duration;
+        let mut asked = false;
+        poll_fn(|cx| {
+            if Instant::now() >= at {
+                return Poll::Ready(());
+            }
+            if !asked {
+                asked = true;
+                self.wake_at(at, cx.waker());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Serves deadlines for ever.
     pub async fn run(self: Arc<Self>) {
         loop {
@@ -101,7 +119,7 @@ impl Alarm {
     fn set(&self, at: Instant) {
         use std::os::fd::AsRawFd;
         // Zero would disarm it.
-        let wait = at.saturating_duration_since(Instant::now()).max(std::time::Duration::from_nanos(1));
+        let wait = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         let spec = libc::itimerspec {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: libc::timespec {

@@ -133,7 +133,7 @@ impl Core {
                 awaited |= node.ports.iter().any(|port| lock(&port.state).now.is_none());
             }
             let hurry = awaited && Instant::now() < *lock(&self.hurry_until);
-            tokio::time::sleep(if hurry { HURRIED } else { UNHURRIED }).await;
+            self.clock.sleep(if hurry { HURRIED } else { UNHURRIED }).await;
         }
     }
 
@@ -266,7 +266,7 @@ async fn accept(core: Arc<Core>, link: Arc<Link>, listener: Arc<Mutex<Option<Tcp
                 let (from, to) = (core.id(link.from), core.id(link.to));
                 core.trouble(Trouble::CannotAccept { from, to, error: error.to_string() });
                 // Out of descriptors, most likely: more will come free.
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                core.clock.sleep(Duration::from_millis(10)).await;
             }
         }
     }

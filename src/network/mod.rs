@@ -90,12 +90,13 @@ impl Network {
     pub fn start(endpoints: &[Endpoint], options: &Options) -> Result<Self, NetworkError> {
         address::validate(endpoints)?;
         let places = address::places(endpoints, options.addressing)?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(options.workers.max(1))
-            .thread_name("links")
-            .enable_all()
-            .build()
-            .map_err(NetworkError::Start)?;
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(options.workers.max(1)).thread_name("links").enable_io();
+        if cfg!(not(target_os = "linux")) {
+            // What the clock is made of there.
+            builder.enable_time();
+        }
+        let runtime = builder.build().map_err(NetworkError::Start)?;
         let clock = {
             let _runtime = runtime.enter();
             Arc::new(Clock::new().map_err(NetworkError::Start)?)

@@ -26,7 +26,8 @@ pub struct Finals<'h> {
 impl<'h> Finals<'h> {
     /// The final state, or why there is none that could be judged.
     ///
-    /// A history that breaks off in the middle of the settle phase has none: the nodes still had time to agree.
+    /// A history that breaks off in the middle of the settle phase (the run was interrupted) has none: the nodes still had
+    /// time to agree.
     pub fn new(facts: &Facts<'h>) -> Result<Self, String> {
         let history = facts.history;
         let Some(settle_ns) = history.phase_began_ns(Phase::Settle) else {
@@ -35,8 +36,8 @@ impl<'h> Finals<'h> {
         let deadline_ns =
             settle_ns.saturating_add(history.contract.settle_within_ms.saturating_mul(1_000_000));
         let last_ns = history.ops.iter().map(|op| op.returned_ns.unwrap_or(op.invoked_ns)).max().unwrap_or(0);
-        let over = history.phase_began_ns(Phase::Done).is_some() || history.converged_ms.is_some();
-        if !over && last_ns < deadline_ns {
+        let last_ns = last_ns.max(history.phase_began_ns(Phase::Done).unwrap_or(0));
+        if history.converged_ms.is_none() && last_ns < deadline_ns {
             return Err("the history breaks off before the settle phase was over".into());
         }
         let mut finals = Finals {

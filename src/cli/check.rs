@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 
 use super::{EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
-use crate::check::{self, CHECKS, CheckResult, Verdict};
+use crate::check::{self, CHECKS, CheckMode, CheckResult, Verdict};
 use crate::history::{Durability, History, reader};
 
 /// Arguments of `harness check`.
@@ -34,38 +34,29 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Required,
-    Reported,
-    ExpectedToFail,
+fn mode_name(mode: CheckMode) -> &'static str {
+    match mode {
+        CheckMode::Required => "required",
+        CheckMode::Reported => "reported",
+        CheckMode::ExpectedToFail => "expected-to-fail",
+    }
 }
 
-impl Mode {
-    fn name(self) -> &'static str {
-        match self {
-            Mode::Required => "required",
-            Mode::Reported => "reported",
-            Mode::ExpectedToFail => "expected-to-fail",
-        }
-    }
-
-    /// The verdict as the run takes it.
-    fn judge(self, verdict: Verdict) -> Verdict {
-        match (self, verdict) {
-            (Mode::Required, verdict) => verdict,
-            (Mode::Reported, _) => Verdict::Valid,
-            (Mode::ExpectedToFail, Verdict::Invalid) => Verdict::Valid,
-            (Mode::ExpectedToFail, Verdict::Valid) => Verdict::Invalid,
-            (Mode::ExpectedToFail, Verdict::Unknown) => Verdict::Unknown,
-        }
+/// A check's verdict as the whole takes it.
+fn judged(mode: CheckMode, verdict: Verdict) -> Verdict {
+    match (mode, verdict) {
+        (CheckMode::Required, verdict) => verdict,
+        (CheckMode::Reported, _) => Verdict::Valid,
+        (CheckMode::ExpectedToFail, Verdict::Invalid) => Verdict::Valid,
+        (CheckMode::ExpectedToFail, Verdict::Valid) => Verdict::Invalid,
+        (CheckMode::ExpectedToFail, Verdict::Unknown) => Verdict::Unknown,
     }
 }
 
 /// One check of one file.
 struct Row {
     name: String,
-    mode: Mode,
+    mode: CheckMode,
     result: CheckResult,
 }
 
@@ -92,7 +83,7 @@ pub fn main(args: &Args) -> ExitCode {
         let rows: Vec<Row> =
             plan(args, &history).into_iter().map(|(name, mode)| run(name, mode, &history)).collect();
         let verdict =
-            rows.iter().map(|row| row.mode.judge(row.result.verdict)).max().unwrap_or(Verdict::Unknown);
+            rows.iter().map(|row| judged(row.mode, row.result.verdict)).max().unwrap_or(Verdict::Unknown);
         let text = if args.json {
             show_json(file, verdict, &rows)
         } else {
@@ -135,37 +126,29 @@ fn known(name: &str) -> Result<(), String> {
     Err(format!("there is no check {name:?}{hint}\nchecks: {}", names.collect::<Vec<_>>().join(", ")))
 }
 
-fn plan(args: &Args, history: &History) -> Vec<(String, Mode)> {
+fn plan(args: &Args, history: &History) -> Vec<(String, CheckMode)> {
     if !args.check.is_empty() {
-        return args.check.iter().map(|name| (name.clone(), Mode::Required)).collect();
+        return args.check.iter().map(|name| (name.clone(), CheckMode::Required)).collect();
     }
     if !history.asked.is_empty() {
         let mode = |mode: &str| match mode {
-            "reported" => Mode::Reported,
-            "expected-to-fail" => Mode::ExpectedToFail,
-            _ => Mode::Required,
+            "reported" => CheckMode::Reported,
+            "expected-to-fail" => CheckMode::ExpectedToFail,
+            _ => CheckMode::Required,
         };
         return history.asked.iter().map(|(name, text)| (name.clone(), mode(text))).collect();
     }
     let mode = |name| match name {
-        "staleness" | "availability" => Mode::Reported,
-        _ => Mode::Required,
+        "staleness" | "availability" => CheckMode::Reported,
+        _ => CheckMode::Required,
     };
     CHECKS.iter().map(|check| (check.name().to_owned(), mode(check.name()))).collect()
 }
 
-fn run(name: String, mode: Mode, history: &History) -> Row {
+fn run(name: String, mode: CheckMode, history: &History) -> Row {
     let result = match check::find(&name) {
         Some(check) => check.check(history),
-        None => CheckResult {
-            verdict: Verdict::Unknown,
-            reason: Some("this version of the harness has no such check".into()),
-            evidence: Default::default(),
-            violations: Vec::new(),
-            violations_total: 0,
-            excused: 0,
-            stats: Default::default(),
-        },
+        None => CheckResult::unknown("this version of the harness has no such check"),
     };
     Row { name, mode, result }
 }
@@ -191,7 +174,8 @@ fn show_text(file: &Path, history: &History, verdict: Verdict, rows: &[Row]) -> 
         let figures: Vec<String> = figures.collect();
         let excused =
             if result.excused > 0 { format!("; {} excused", result.excused) } else { String::new() };
-        let mode = if *mode == Mode::Required { String::new() } else { format!(" ({})", mode.name()) };
+        let mode =
+            if *mode == CheckMode::Required { String::new() } else { format!(" ({})", mode_name(*mode)) };
         let what = match (&result.reason, result.violations_total) {
             (Some(reason), _) => reason.clone(),
             (None, 0) => figures.join(", "),
@@ -226,7 +210,7 @@ fn show_json(file: &Path, verdict: Verdict, rows: &[Row]) -> String {
     let checks = rows.iter().map(|Row { name, mode, result }| {
         json!({
             "name": name,
-            "mode": mode.name(),
+            "mode": mode_name(*mode),
             "verdict": result.verdict,
             "reason": result.reason,
             "evidence": result.evidence,

@@ -170,7 +170,9 @@ fn nothing_to_bite_on_is_unknown() {
         .event(1001, "phase", None, "\"settle\"")
         .snapshot("A", &[("k", 1, "9A")], [1010, 1020])
         .snapshot("B", &[], [1010, 1020])
-        .snapshot("C", &[], [1010, 1020]);
+        .snapshot("C", &[], [1010, 1020])
+        // Interrupted runs end like any other.
+        .event(1100, "phase", None, "\"done\"");
     short.innocent();
     for check in ["convergence", "lww"] {
         let reason = short.judge(check).reason.unwrap();

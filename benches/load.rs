@@ -9,7 +9,8 @@
 //! - `wrk` itself, where it is installed.
 //!
 //! Each is measured in turns, several times, and the best counts: other work on the machine only takes away. Processor
-//! time (of client and server together) says the same on a busy machine: two cores have 2 µs of it in each.
+//! time (of client and server together) still tells on a busy machine: two cores have two seconds
+//! of it a second to give.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};

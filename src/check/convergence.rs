@@ -62,7 +62,9 @@ impl Check for Convergence {
         let keys = facts.keys.all().filter(held).count() as u64;
         let replicas = finals.nodes.len() as u64;
         let undecided = facts.keys.all().filter(|key| undecided(&facts, &finals, *key)).count() as u64;
-        let unknown = if let [first, ..] = finals.silent[..] {
+        let unknown = if let [first, ..] = finals.not_understood[..] {
+            Some(format!("the answers of {} about its state were not understood", facts.node_name(first)))
+        } else if let [first, ..] = finals.silent[..] {
             Some(format!("{} was not seen to answer when the settle phase was over", facts.node_name(first)))
         } else if replicas < 2 {
             Some(format!("{replicas} replicas showed their final state; it takes two to differ"))

@@ -1,6 +1,6 @@
 //! The state in which the nodes were found at the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::facts::{Facts, KeyId, NodeId, SightId, Witness, WriteId};
 use super::stamp::Stamp;
@@ -16,6 +16,8 @@ pub struct Finals<'h> {
     pub absent: Vec<NodeId>,
     /// Nodes that were not asked, or answered but not when it was over: what they hold is not known.
     pub silent: Vec<NodeId>,
+    /// Those of the silent that answered, but nothing the protocol could make sense of.
+    pub not_understood: Vec<NodeId>,
     at: HashMap<(NodeId, KeyId), SightId>,
     at_first: HashMap<(NodeId, KeyId), SightId>,
     surviving: HashMap<KeyId, (Stamp, Witness)>,
@@ -45,6 +47,7 @@ impl<'h> Finals<'h> {
             nodes: Vec::new(),
             absent: Vec::new(),
             silent: Vec::new(),
+            not_understood: Vec::new(),
             at: HashMap::new(),
             at_first: HashMap::new(),
             surviving: HashMap::new(),
@@ -62,12 +65,16 @@ impl<'h> Finals<'h> {
         let history = facts.history;
         let answered = history.final_snapshots();
         let mut refused: HashMap<&str, u64> = HashMap::new();
+        let mut not_understood: HashSet<&str> = HashSet::new();
         for op in &history.ops {
             if &*op.f == "snapshot" && op.end_index.is_some() && op.outcome != Outcome::Ok {
                 if op.invoked_ns < self.settle_ns {
                     continue;
                 }
                 refused.extend(op.node.as_deref().map(|node| (node, op.invoked_ns)));
+                if history.not_understood.contains(&op.index) {
+                    not_understood.extend(op.node.as_deref());
+                }
             }
         }
         let expected = if history.contract.nodes.is_empty() {
@@ -88,6 +95,11 @@ impl<'h> Finals<'h> {
                     } else {
                         self.nodes.push((node, op));
                     }
+                }
+                // It is there and answers: what it means is the protocol file's matter, and no fault of its own.
+                None if !gone && not_understood.contains(name) => {
+                    self.silent.push(node);
+                    self.not_understood.push(node);
                 }
                 None if !gone && !refused.contains_key(name) => self.silent.push(node),
                 _ => self.absent.push(node),

@@ -168,7 +168,8 @@ fn print(text: &str) {
 
 /// The command that runs `workload` again with the same seed.
 fn rerun(args: &RunArgs, workload: &Workload) -> String {
-    let mut words = vec![program(), "run".to_owned(), workload.file.display().to_string()];
+    let mut words = program();
+    words.extend(["run".to_owned(), workload.file.display().to_string()]);
     let OverrideArgs { node, vars, sets, .. } = &args.overrides;
     words.extend(node.iter().flat_map(|node| ["--node".to_owned(), node.clone()]));
     words.extend(vars.iter().flat_map(|var| ["--var".to_owned(), var.clone()]));
@@ -178,8 +179,8 @@ fn rerun(args: &RunArgs, workload: &Workload) -> String {
 }
 
 /// How the harness was called, shortened where the shell would find it anyway.
-fn program() -> String {
+fn program() -> Vec<String> {
     let called = std::env::args().next().unwrap_or_else(|| "harness".to_owned());
     let cargo = Path::new(&called).components().any(|part| part.as_os_str() == "target");
-    if cargo { "cargo run --release --".to_owned() } else { called }
+    if cargo { ["cargo", "run", "--release", "--"].map(str::to_owned).to_vec() } else { vec![called] }
 }

@@ -32,6 +32,8 @@ pub(super) struct Line<'a> {
     pub(super) version: Option<VersionField<'a>>,
     #[serde(borrow, default)]
     pub(super) error: Option<Text<'a>>,
+    #[serde(default)]
+    pub(super) raw: Option<serde::de::IgnoredAny>,
 }
 
 /// `version`, as written.

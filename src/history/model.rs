@@ -1,6 +1,6 @@
 //! What a checker sees: paired operations, node lives, fault windows, phases. Plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -222,6 +222,8 @@ pub struct History {
     pub torn: bool,
     /// `checks` of the `run` event, where recorded: check to mode (`required`, `reported`, `expected-to-fail`).
     pub asked: BTreeMap<String, String>,
+    /// Indices of operations that were answered with something the protocol could make no sense of (`raw`).
+    pub not_understood: BTreeSet<u64>,
 }
 
 impl History {

@@ -257,6 +257,9 @@ impl Reader {
         op.snapshot = snapshot;
         op.version = version;
         op.error = error;
+        if line.raw.is_some() {
+            self.history.not_understood.insert(op.index);
+        }
         if op.node.is_none() {
             op.node = node;
         }

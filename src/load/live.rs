@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::client::Answer;
 use crate::history::Outcome;
 
-/// How many answers that were not understood are kept of each node.
+/// How many kinds of answers that were not understood are kept of each node.
 const SAMPLES: usize = 5;
 
 /// Counters that anyone may read while the load runs.
@@ -36,8 +36,10 @@ pub struct Sample {
     pub f: String,
     /// Why it was not understood.
     pub error: String,
-    /// The beginning of what came.
+    /// The beginning of what came the first time.
     pub raw: String,
+    /// How often the same was asked and not understood for the same reason.
+    pub count: u64,
 }
 
 /// How many operations ended how.
@@ -67,7 +69,7 @@ pub struct NodeStats {
     pub counts: Counts,
     /// Answers that were not understood.
     pub not_understood: u64,
-    /// The first of them that differ.
+    /// One of each kind, those that came first.
     pub samples: Vec<Sample>,
 }
 
@@ -186,9 +188,10 @@ impl NodeLive {
         self.not_understood.fetch_add(1, Ordering::Relaxed);
         let error = answer.error.as_deref().unwrap_or_default();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = samples.iter().any(|sample| sample.f == f && sample.raw == *raw);
-        if samples.len() < SAMPLES && !known {
-            samples.push(Sample { f: f.to_owned(), error: error.to_owned(), raw: raw.clone() });
+        if let Some(known) = samples.iter_mut().find(|sample| sample.f == f && sample.error == error) {
+            known.count += 1;
+        } else if samples.len() < SAMPLES {
+            samples.push(Sample { f: f.to_owned(), error: error.to_owned(), raw: raw.clone(), count: 1 });
         }
     }
 }

@@ -99,7 +99,8 @@ fn breakages(faults: &[FaultRow], bypasses: &[BypassRow], failures: &[Failure]) 
     let mut broken: Vec<String> = failures.iter().map(|failure| failure.what.clone()).collect();
     for fault in faults.iter().filter(|fault| !fault.took_effect) {
         let at_s = fault.began_ms as f64 / 1e3;
-        broken.push(format!("the fault \"{}\" at {at_s:.1} s did not take effect", fault.label));
+        let why = fault.evidence["why_not"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+        broken.push(format!("the fault \"{}\" at {at_s:.1} s did not take effect{why}", fault.label));
     }
     if let Some(fault) = faults.iter().find(|fault| is_link_fault(fault)) {
         broken.extend(bypasses.iter().map(|bypass| {

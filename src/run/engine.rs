@@ -1,6 +1,5 @@
 //! One run as a pipeline: set up, main, heal, settle, check, report, clean up.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -128,8 +127,16 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     if !cut_short {
         heal_and_settle(workload, options, &shared, &runtime, &outbox, outcome);
     }
+    if let Some(load) = &mut outcome.load {
+        // Answers to the final questions may not have been understood either.
+        load.nodes = shared.targets.live().stats(workload.load.rate, outcome.load_took).nodes;
+    }
     phase(&shared, Phase::Done);
     for ineffective in leave(&outbox, nemesis, outcome) {
+        // A fault that had no effect says so, and why, in its own row.
+        if workload.faults.iter().any(|fault| fault.label == ineffective.label) {
+            continue;
+        }
         outcome.fail(format!("{} did not take effect: {}", ineffective.label, ineffective.why), Vec::new());
     }
     if let Some(why) = lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -322,21 +329,17 @@ fn shown(folder: &Folder) -> String {
 }
 
 fn not_understood(load: &LoadStats) -> Vec<NotUnderstood> {
-    let mut rows: BTreeMap<(String, String, String), NotUnderstood> = BTreeMap::new();
+    let mut rows = Vec::new();
     for node in &load.nodes {
-        for sample in &node.samples {
-            rows.entry((node.node.clone(), sample.f.clone(), sample.error.clone())).or_insert_with(|| {
-                NotUnderstood {
-                    node: node.node.clone(),
-                    f: sample.f.clone(),
-                    count: node.not_understood,
-                    why: sample.error.clone(),
-                    raw: sample.raw.clone(),
-                }
-            });
-        }
+        rows.extend(node.samples.iter().map(|sample| NotUnderstood {
+            node: node.node.clone(),
+            f: sample.f.clone(),
+            count: sample.count,
+            why: sample.error.clone(),
+            raw: sample.raw.clone(),
+        }));
     }
-    rows.into_values().collect()
+    rows
 }
 
 /// A receiver of what happens to processes.

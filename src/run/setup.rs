@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -15,7 +16,7 @@ use super::folder::Folder;
 use super::world::{Readiness, Shared};
 use crate::client::Protocol;
 use crate::cluster::ports::{self, PortBlock};
-use crate::cluster::{Cluster, ExitStatus, Launch, NodeEvent, NodeSpec};
+use crate::cluster::{Cluster, ExitStatus, Launch, NodeEvent, NodeSpec, NodeState};
 use crate::fault::world::{Exit, Message};
 use crate::history::recorder::Recorder;
 use crate::history::{Contract, Phase};
@@ -141,6 +142,7 @@ fn record_contract(workload: &Workload, recorder: &Recorder) {
     let mut value = serde_json::to_value(contract).unwrap_or_default();
     value["workload"] = json!(workload.name);
     value["seed"] = json!(workload.seed);
+    value["checks"] = workload.checks.iter().map(|(name, mode)| (name.clone(), json!(mode))).collect();
     value["harness"] = json!(env!("CARGO_PKG_VERSION"));
     recorder.nemesis("run", None, &value);
 }
@@ -216,33 +218,44 @@ fn bring_up(
     let mut failed = None;
     for (id, task) in waiting {
         while !task.is_finished() && !options.interrupt.asked() && failed.is_none() {
-            failed = early_exit(shared, events);
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            failed = early_exit(shared, events, Duration::ZERO);
+            std::thread::sleep(Duration::from_millis(2));
         }
         if failed.is_some() || options.interrupt.asked() {
             break;
         }
         if let Ok(Err(why)) = runtime.block_on(task) {
-            failed = early_exit(shared, events).or_else(|| Some(never_ready(workload, shared, id, &why)));
+            // The process table knows of an end before the event is there that tells how, with the last log lines.
+            let ended = !matches!(shared.cluster.state(id), Some(NodeState::Running | NodeState::Stopped));
+            let patience = if ended { EXIT_TOLD_WITHIN } else { Duration::ZERO };
+            failed = early_exit(shared, events, patience)
+                .or_else(|| Some(never_ready(workload, shared, id, &why)));
         }
     }
-    match failed.or_else(|| early_exit(shared, events)) {
+    match failed.or_else(|| early_exit(shared, events, Duration::ZERO)) {
         Some(failure) => Err(SetupError::System(failure)),
         None => Ok(nodes),
     }
 }
 
-/// A node that ended before it was ready, if there is one.
-fn early_exit(shared: &Shared, events: &Events) -> Option<Failure> {
-    match events.try_recv().ok()? {
-        NodeEvent::Exited { node, pid, status, log_tail, .. } => {
+/// How long the word of a process's end may come after the end: what it left behind is killed and its log read to
+/// the end first.
+const EXIT_TOLD_WITHIN: Duration = Duration::from_secs(5);
+
+/// A node that ended before it was ready, if there is one, or will be within `patience`.
+fn early_exit(shared: &Shared, events: &Events, patience: Duration) -> Option<Failure> {
+    match events.recv_timeout(patience).ok()? {
+        NodeEvent::Exited { node, pid, status, left_behind, log_tail, .. } => {
             let exit = exit_of(pid, status, log_tail);
             shared.note_exit(&node, &exit, false);
             let how = match (exit.signal, exit.code) {
                 (Some(signal), _) => format!("was ended by signal {signal}"),
                 (None, code) => format!("exited with code {}", code.unwrap_or_default()),
             };
-            let what = format!("node {node} {how} before it was ready");
+            let mut what = format!("node {node} {how} before it was ready");
+            if left_behind > 0 {
+                what.push_str("; it had gone into the background, and a node has to stay in the foreground");
+            }
             Some(Failure { what, node: Some(node), log: exit.log })
         }
         NodeEvent::WardenLost { .. } => Some(Failure { what: WARDEN_LOST.to_owned(), ..Failure::default() }),

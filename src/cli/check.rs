@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 
 use super::{EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
-use crate::check::{self, CHECKS, CheckResult, Verdict};
+use crate::check::{self, CHECKS, CheckMode, CheckResult, Verdict};
 use crate::history::{Durability, History, reader};
+use crate::report::style::{Paint, Style};
+use crate::report::{Checked, Results, RunFacts, table};
 
 /// Arguments of `harness check`.
 #[derive(clap::Args, Debug)]
@@ -34,39 +36,15 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Required,
-    Reported,
-    ExpectedToFail,
-}
-
-impl Mode {
-    fn name(self) -> &'static str {
-        match self {
-            Mode::Required => "required",
-            Mode::Reported => "reported",
-            Mode::ExpectedToFail => "expected-to-fail",
-        }
+/// The verdict as the run takes it.
+fn judge(mode: CheckMode, verdict: Verdict) -> Verdict {
+    match (mode, verdict) {
+        (CheckMode::Required, verdict) => verdict,
+        (CheckMode::Reported, _) => Verdict::Valid,
+        (CheckMode::ExpectedToFail, Verdict::Invalid) => Verdict::Valid,
+        (CheckMode::ExpectedToFail, Verdict::Valid) => Verdict::Invalid,
+        (CheckMode::ExpectedToFail, Verdict::Unknown) => Verdict::Unknown,
     }
-
-    /// The verdict as the run takes it.
-    fn judge(self, verdict: Verdict) -> Verdict {
-        match (self, verdict) {
-            (Mode::Required, verdict) => verdict,
-            (Mode::Reported, _) => Verdict::Valid,
-            (Mode::ExpectedToFail, Verdict::Invalid) => Verdict::Valid,
-            (Mode::ExpectedToFail, Verdict::Valid) => Verdict::Invalid,
-            (Mode::ExpectedToFail, Verdict::Unknown) => Verdict::Unknown,
-        }
-    }
-}
-
-/// One check of one file.
-struct Row {
-    name: String,
-    mode: Mode,
-    result: CheckResult,
 }
 
 /// Carries it out.
@@ -89,14 +67,14 @@ pub fn main(args: &Args) -> ExitCode {
         if let Some(durability) = &args.durability {
             history.contract.durability = named_durability(durability);
         }
-        let rows: Vec<Row> =
+        let checked: Vec<Checked> =
             plan(args, &history).into_iter().map(|(name, mode)| run(name, mode, &history)).collect();
-        let verdict =
-            rows.iter().map(|row| row.mode.judge(row.result.verdict)).max().unwrap_or(Verdict::Unknown);
+        let verdicts = checked.iter().map(|(_, mode, result)| judge(*mode, result.verdict));
+        let verdict = verdicts.max().unwrap_or(Verdict::Unknown);
         let text = if args.json {
-            show_json(file, verdict, &rows)
+            show_json(file, verdict, &checked)
         } else {
-            show_text(file, &history, verdict, &rows)
+            show_text(file, &history, verdict, checked)
         };
         // A reader that has seen enough (`| head`) is no failure; the exit code still tells the verdict.
         let _ = out.write_all(text.as_bytes());
@@ -135,39 +113,31 @@ fn known(name: &str) -> Result<(), String> {
     Err(format!("there is no check {name:?}{hint}\nchecks: {}", names.collect::<Vec<_>>().join(", ")))
 }
 
-fn plan(args: &Args, history: &History) -> Vec<(String, Mode)> {
+fn plan(args: &Args, history: &History) -> Vec<(String, CheckMode)> {
     if !args.check.is_empty() {
-        return args.check.iter().map(|name| (name.clone(), Mode::Required)).collect();
+        return args.check.iter().map(|name| (name.clone(), CheckMode::Required)).collect();
     }
     if !history.asked.is_empty() {
         let mode = |mode: &str| match mode {
-            "reported" => Mode::Reported,
-            "expected-to-fail" => Mode::ExpectedToFail,
-            _ => Mode::Required,
+            "reported" => CheckMode::Reported,
+            "expected-to-fail" => CheckMode::ExpectedToFail,
+            _ => CheckMode::Required,
         };
         return history.asked.iter().map(|(name, text)| (name.clone(), mode(text))).collect();
     }
     let mode = |name| match name {
-        "staleness" | "availability" => Mode::Reported,
-        _ => Mode::Required,
+        "staleness" | "availability" => CheckMode::Reported,
+        _ => CheckMode::Required,
     };
     CHECKS.iter().map(|check| (check.name().to_owned(), mode(check.name()))).collect()
 }
 
-fn run(name: String, mode: Mode, history: &History) -> Row {
+fn run(name: String, mode: CheckMode, history: &History) -> Checked {
     let result = match check::find(&name) {
         Some(check) => check.check(history),
-        None => CheckResult {
-            verdict: Verdict::Unknown,
-            reason: Some("this version of the harness has no such check".into()),
-            evidence: Default::default(),
-            violations: Vec::new(),
-            violations_total: 0,
-            excused: 0,
-            stats: Default::default(),
-        },
+        None => CheckResult::unknown("this version of the harness has no such check"),
     };
-    Row { name, mode, result }
+    (name, mode, result)
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -178,55 +148,25 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn show_text(file: &Path, history: &History, verdict: Verdict, rows: &[Row]) -> String {
-    let mut text = String::new();
+fn show_text(file: &Path, history: &History, verdict: Verdict, checked: Vec<Checked>) -> String {
+    let style = Style::stdout();
     let torn = if history.torn { "; the last line is torn and was left out" } else { "" };
     let durability = serde_json::to_value(history.contract.durability).unwrap_or(Json::Null);
     let durability = durability.as_str().unwrap_or_default();
-    let _ =
-        writeln!(text, "{}: {} operations, durability {durability}{torn}", file.display(), history.ops.len());
-    for Row { name, mode, result } in rows {
-        let figures =
-            result.evidence.iter().map(|(name, figure)| format!("{} {figure}", name.replace('_', " ")));
-        let figures: Vec<String> = figures.collect();
-        let excused =
-            if result.excused > 0 { format!("; {} excused", result.excused) } else { String::new() };
-        let mode = if *mode == Mode::Required { String::new() } else { format!(" ({})", mode.name()) };
-        let what = match (&result.reason, result.violations_total) {
-            (Some(reason), _) => reason.clone(),
-            (None, 0) => figures.join(", "),
-            (None, total) => format!("violations {total}, {}", figures.join(", ")),
-        };
-        let _ = writeln!(text, "  {name:<20} {:<8} {what}{excused}{mode}", word(result.verdict));
-        for violation in &result.violations {
-            let key = violation.key.as_ref().map(|key| format!(" {key}")).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "    - {}{key} at {}: {}",
-                violation.kind,
-                violation.nodes.join(", "),
-                violation.story
-            );
-            let _ = writeln!(text, "      cause: {}", violation.cause);
-            let ops: Vec<String> = violation.ops.iter().map(u64::to_string).collect();
-            let faults =
-                if violation.faults.is_empty() { "none".into() } else { violation.faults.join(", ") };
-            let _ = writeln!(text, "      operations: {}; faults: {faults}", ops.join(", "));
-        }
-        let more = result.violations_total.saturating_sub(result.violations.len() as u64);
-        if more > 0 {
-            let _ = writeln!(text, "    and {more} more of these kinds");
-        }
-    }
-    let _ = writeln!(text, "verdict: {}", word(verdict));
+    let count = history.ops.len();
+    let mut text = format!("{}: {count} operations, durability {durability}{torn}\n", file.display());
+    let results = Results::build(history, checked, RunFacts::default());
+    text.push_str(&table::render_checks(&results, &style));
+    let word = style.paint(Paint::of(verdict), word(verdict));
+    let _ = writeln!(text, "\nverdict: {word}");
     text
 }
 
-fn show_json(file: &Path, verdict: Verdict, rows: &[Row]) -> String {
-    let checks = rows.iter().map(|Row { name, mode, result }| {
+fn show_json(file: &Path, verdict: Verdict, checked: &[Checked]) -> String {
+    let checks = checked.iter().map(|(name, mode, result)| {
         json!({
             "name": name,
-            "mode": mode.name(),
+            "mode": mode,
             "verdict": result.verdict,
             "reason": result.reason,
             "evidence": result.evidence,

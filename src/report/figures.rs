@@ -42,7 +42,8 @@ pub fn duration(ms: f64) -> String {
     } else if ms < 1e3 {
         format!("{ms:.0} ms")
     } else {
-        format!("{:.1} s", ms / 1e3)
+        let seconds = format!("{:.1}", ms / 1e3);
+        format!("{} s", seconds.strip_suffix(".0").unwrap_or(&seconds))
     }
 }
 
@@ -294,7 +295,8 @@ mod tests {
     #[test]
     fn figures_nobody_foresaw_are_never_broken_within_words() {
         let narrow = Style { width: 40, ..Style::PLAIN };
-        let row = json!({"first_quantile": 1.5, "second_quantile": 22, "third_quantile": "unbelievable"});
+        let row =
+            json!({"first_quantile": 1.5, "second_quantile": 22, "third": "unbelievable", "incomparable": 4});
         let text = generic(
             &stats(json!({"total": 3, "shares": [row.clone(), row], "deep": {"a": {"b": 1}}})),
             &narrow,
@@ -303,9 +305,9 @@ mod tests {
         total 3
         shares:
         - first quantile 1.5, second quantile
-          22, third quantile unbelievable
+          22, third unbelievable, incomparable 4
         - first quantile 1.5, second quantile
-          22, third quantile unbelievable
+          22, third unbelievable, incomparable 4
         deep: a b 1
         ");
         let text = generic(&stats(json!({"queue": {"p50": 1, "p99": 4.25}, "disk": {"p50": 7}})), &narrow);

@@ -23,14 +23,20 @@ const KEPT: f64 = 0.95;
 pub fn render(results: &Results, style: &Style) -> String {
     let mut out = String::new();
     out.push_str(&head(results, style));
-    out.push_str(&checks(results, style));
-    out.push_str(&figures::section(results, style));
-    out.push_str(&faults(results, style));
-    out.push_str(&violations::section(results, style));
+    out.push_str(&render_checks(results, style));
     out.push_str(&exits(results, style));
     out.push_str(&not_understood(results, style));
     out.push_str(&troubles(results, style));
     out.push_str(&tail(results, style));
+    out
+}
+
+/// What the checks made of a history that was recorded before: the tables without what only a run knows.
+pub fn render_checks(results: &Results, style: &Style) -> String {
+    let mut out = checks(results, style);
+    out.push_str(&figures::section(results, style));
+    out.push_str(&faults(results, style));
+    out.push_str(&violations::section(results, style));
     out
 }
 
@@ -144,7 +150,9 @@ fn bite(check: &CheckRow) -> String {
         parts.push(reason.clone());
     }
     let evidence = of_check(&check.evidence);
-    if !evidence.is_empty() {
+    // A reason says it better than counts of nothing.
+    let nothing = check.evidence.values().all(|count| count.as_u64() == Some(0));
+    if !evidence.is_empty() && !(nothing && check.reason.is_some()) {
         parts.push(evidence);
     }
     if check.excused > 0 {

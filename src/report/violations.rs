@@ -53,23 +53,24 @@ fn chosen(violations: &[ViolationRow]) -> (Vec<&ViolationRow>, Vec<&ViolationRow
     (places.iter().map(|at| &violations[*at]).collect(), others.collect())
 }
 
-/// `and 41 more: diverged k1, k2, k7 …; results.json has 38 of them`
+/// `and 41 more: diverged of k1, k2, k7 …; results.json has 38 of them`
 fn the_rest(others: &[&ViolationRow], rest: u64) -> String {
-    let mut named = String::new();
-    let mut kind = "";
+    let mut kinds: Vec<(&str, Vec<String>)> = Vec::new();
     for violation in others.iter().take(NAMED_PER_CHECK) {
-        named.push_str(if named.is_empty() { ": " } else { ", " });
-        if violation.kind != kind {
-            kind = &violation.kind;
-            named.push_str(kind);
-        }
-        if let Some(key) = &violation.key {
-            let _ =
-                write!(named, "{}{}", if named.ends_with(kind) { " " } else { "" }, one_line(key, KEY_WIDTH));
+        let key = violation.key.as_deref().map(|key| one_line(key, KEY_WIDTH));
+        match kinds.iter_mut().find(|(kind, _)| *kind == violation.kind) {
+            Some((_, keys)) => keys.extend(key),
+            None => kinds.push((&violation.kind, key.into_iter().collect())),
         }
     }
-    if others.len() as u64 > NAMED_PER_CHECK as u64 || rest > others.len() as u64 {
-        named.push_str(if named.is_empty() { "" } else { " …" });
+    let named = kinds.iter().map(|(kind, keys)| match keys.as_slice() {
+        [] => (*kind).to_owned(),
+        keys => format!("{kind} of {}", keys.join(", ")),
+    });
+    let mut named = named.collect::<Vec<_>>().join("; ");
+    if !named.is_empty() {
+        let all = rest == others.len().min(NAMED_PER_CHECK) as u64;
+        named = format!(": {named}{}", if all { "" } else { " …" });
     }
     // results.json is limited too: promise no more than it holds.
     let there = match others.len() as u64 {

@@ -215,19 +215,19 @@ impl Diverged {
     fn tell(&self, facts: &Facts) -> Violation {
         let names = |nodes: &[NodeId]| nodes.iter().map(|node| facts.node_name(*node)).collect::<Vec<_>>();
         let states = self.groups.iter().map(|(held, nodes)| {
-            let what = held.map_or("nothing".into(), |id| {
+            let what = held.map_or("nothing".to_owned(), |id| {
                 let sight = facts.sight(id);
                 facts.show(sight.value, sight.stamp)
             });
             let verb = if nodes.len() == 1 { "holds" } else { "hold" };
             format!("{} {verb} {what}", list(&names(nodes)))
         });
-        let states = states.collect::<Vec<_>>().join(", ");
+        let states = states.collect::<Vec<_>>().join(", but ");
         let key = facts.key_name(self.key);
         let waited = at(self.waited_ns);
         let newest = self.groups[0].0;
         let writer = newest.and_then(|id| facts.sight(id).writer);
-        let written = writer.map(|id| format!(" ({}.)", facts.tell_write(id))).unwrap_or_default();
+        let written = writer.map(|id| format!(" The newest: {}.", facts.tell_write(id))).unwrap_or_default();
         let lagging: Vec<NodeId> = self.groups[1..].iter().flat_map(|(_, nodes)| nodes.clone()).collect();
         let from_ns = writer.map_or(0, |id| facts.write(id).op.invoked_ns);
         let settle_ns = facts.history.phase_began_ns(crate::history::Phase::Settle).unwrap_or(u64::MAX);
@@ -235,11 +235,26 @@ impl Diverged {
             kind: "diverged",
             key: Some(key.into()),
             nodes: names(&lagging).into_iter().map(str::to_owned).collect(),
-            story: format!("Under {key}, {waited} after the settle phase began, {states}.{written}"),
+            story: format!("{waited} after everything was healed, {states} under {key}.{written}"),
             cause: self.cause(facts),
             ops: self.ops.clone(),
-            faults: facts.history.faults_during(from_ns, settle_ns),
+            faults: self.faults(facts, from_ns, settle_ns),
         }
+    }
+
+    /// The faults that may have to do with it: those between the newest write and the nodes that lack it.
+    fn faults(&self, facts: &Facts, from_ns: u64, settle_ns: u64) -> Vec<String> {
+        let writer = self.groups[0].0.and_then(|id| facts.sight(id).writer);
+        let Some(writer) = writer.map(|id| facts.write(id)) else {
+            return facts.history.faults_during(from_ns, settle_ns);
+        };
+        let mut faults: Vec<&Fault> = Vec::new();
+        for node in self.groups[1..].iter().flat_map(|(_, nodes)| nodes) {
+            faults.extend(facts.faults_on_the_way(writer.node, *node, from_ns, settle_ns));
+        }
+        faults.sort_by_key(|fault| (fault.began_ns, fault.id));
+        faults.dedup_by_key(|fault| fault.id);
+        faults.into_iter().map(Fault::describe).collect()
     }
 
     fn cause(&self, facts: &Facts) -> String {
@@ -279,11 +294,19 @@ impl Diverged {
         if !facts.same_life(lagging, writer.op.invoked_ns, u64::MAX) {
             return format!("{from} never sent {key} to {lag} again after {lag} came back.");
         }
-        match self.fault_between(facts, from, lag, writer.op.invoked_ns) {
+        let (began_ns, acked_ns) = (writer.op.invoked_ns, writer.op.end_ns());
+        let on_the_way = facts.faults_on_the_way(writer.node, lagging, began_ns, acked_ns);
+        // A late or slow link loses nothing: only these keep a write away.
+        let cutting = |fault: &&&Fault| ["partition", "reset", "pause"].contains(&&*fault.f);
+        match on_the_way.iter().find(cutting) {
             Some(fault) => {
                 format!("{from} never sent {key} to {lag} again after \"{}\" was over.", fault.label)
             }
-            None => format!("{from}'s write of {key} never reached {lag}, or {lag} dropped it."),
+            None => {
+                format!(
+                    "{from}'s write of {key} never reached {lag}, or {lag} let an older write replace it."
+                )
+            }
         }
     }
 
@@ -297,13 +320,5 @@ impl Diverged {
         let mut had = writes.chain(sights).filter(here);
         let found = had.find(|witness| facts.stamp(*witness).is_some_and(|known| known.covers(stamp)))?;
         Some((found, !facts.same_life(node, facts.op(found).invoked_ns, u64::MAX)))
-    }
-
-    fn fault_between<'h>(&self, facts: &Facts<'h>, from: &str, to: &str, since_ns: u64) -> Option<&'h Fault> {
-        let touches = |fault: &&Fault| {
-            let named = fault.target.iter().any(|node| **node == *from || **node == *to);
-            fault.overlaps(since_ns, u64::MAX) && (named || fault.target.is_empty())
-        };
-        facts.history.faults.iter().find(touches)
     }
 }

@@ -117,7 +117,10 @@ impl Phantom {
             Phantom::Default => {
                 format!("{node} answers a missing key with {value} instead of saying that there is none.")
             }
-            Phantom::OtherKey(_) => "Two keys share one place in the store.".to_owned(),
+            Phantom::OtherKey(write) => {
+                let (key, other) = (facts.sight(id).key, facts.write(write).key);
+                format!("{} and {} share one place in the store.", facts.key_name(other), facts.key_name(key))
+            }
             Phantom::Failed(_) => format!("{node} refuses a write and does it all the same."),
             Phantom::Early(_) => format!("{node} began with data of an earlier run."),
         }

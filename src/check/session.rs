@@ -68,7 +68,11 @@ impl Finding for Broken {
                 format!("{name}'s clock does not advance with each write.")
             }
             (Witness::Sight(_), Witness::Write(_)) => {
-                format!("{name} does not advance its clock when it receives a write.")
+                let origin = facts.stamp(first).map(|stamp| facts.origins.name(stamp.origin));
+                match origin == Some(name) {
+                    true => format!("{name}'s clock does not advance with each write."),
+                    false => format!("{name} does not advance its clock when it receives a write."),
+                }
             }
         };
         Violation {

@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, KeyId, NodeId, Sight, SightId, Witness, Write, WriteId};
 use super::stamp::Stamp;
-use crate::history::{Outcome, Value};
+use crate::history::{Fault, Outcome, Value};
 
 /// `3.214 s`
 pub fn at(ns: u64) -> String {
@@ -59,6 +59,15 @@ impl<'h> Facts<'h> {
         let (node, key) = (self.node_name(sight.node), self.key_name(sight.key));
         let what = self.show(sight.value, sight.stamp);
         let when = at(sight.answered_ns());
+        if sight.is_nil() {
+            return match sight.op.snapshot {
+                Some(_) => format!("{node} held no {key} at {when}"),
+                None => format!(
+                    "{node} answered that there is no {key} to a read by process {} at {when}",
+                    sight.op.process
+                ),
+            };
+        }
         match sight.op.snapshot {
             Some(_) => format!("{node} held {what} under {key} at {when}"),
             None => {
@@ -73,6 +82,24 @@ impl<'h> Facts<'h> {
             Witness::Write(id) => self.tell_write(id),
             Witness::Sight(id) => self.tell_sight(id),
         }
+    }
+
+    /// The faults in force in `[from_ns, to_ns]` that may keep a write of `from` from `to`: those aimed at either node,
+    /// and those on the link between them.
+    pub fn faults_on_the_way(&self, from: NodeId, to: NodeId, from_ns: u64, to_ns: u64) -> Vec<&'h Fault> {
+        let (from, to) = (self.node_name(from), self.node_name(to));
+        let link = format!("{from}→{to}");
+        let touches = |fault: &&Fault| {
+            let links = fault.evidence.get("links").and_then(|links| links.as_object());
+            match links {
+                Some(links) if !links.is_empty() => links.contains_key(&link),
+                _ => {
+                    fault.target.is_empty()
+                        || fault.target.iter().any(|node| **node == *from || **node == *to)
+                }
+            }
+        };
+        self.history.faults.iter().filter(|fault| fault.overlaps(from_ns, to_ns)).filter(touches).collect()
     }
 
     /// The faults in force between two witnesses, for a violation's row.

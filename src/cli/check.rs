@@ -10,6 +10,8 @@ use serde_json::{Value as Json, json};
 use super::{EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
 use crate::check::{self, CHECKS, CheckMode, CheckResult, Verdict};
 use crate::history::{Durability, History, reader};
+use crate::report::style::{Paint, Style};
+use crate::report::{Checked, Results, RunFacts, table};
 
 /// Arguments of `harness check`.
 #[derive(clap::Args, Debug)]
@@ -34,16 +36,8 @@ pub struct Args {
     json: bool,
 }
 
-fn mode_name(mode: CheckMode) -> &'static str {
-    match mode {
-        CheckMode::Required => "required",
-        CheckMode::Reported => "reported",
-        CheckMode::ExpectedToFail => "expected-to-fail",
-    }
-}
-
-/// A check's verdict as the whole takes it.
-fn judged(mode: CheckMode, verdict: Verdict) -> Verdict {
+/// The verdict as the run takes it.
+fn judge(mode: CheckMode, verdict: Verdict) -> Verdict {
     match (mode, verdict) {
         (CheckMode::Required, verdict) => verdict,
         (CheckMode::Reported, _) => Verdict::Valid,
@@ -51,13 +45,6 @@ fn judged(mode: CheckMode, verdict: Verdict) -> Verdict {
         (CheckMode::ExpectedToFail, Verdict::Valid) => Verdict::Invalid,
         (CheckMode::ExpectedToFail, Verdict::Unknown) => Verdict::Unknown,
     }
-}
-
-/// One check of one file.
-struct Row {
-    name: String,
-    mode: CheckMode,
-    result: CheckResult,
 }
 
 /// Carries it out.
@@ -80,14 +67,14 @@ pub fn main(args: &Args) -> ExitCode {
         if let Some(durability) = &args.durability {
             history.contract.durability = named_durability(durability);
         }
-        let rows: Vec<Row> =
+        let checked: Vec<Checked> =
             plan(args, &history).into_iter().map(|(name, mode)| run(name, mode, &history)).collect();
-        let verdict =
-            rows.iter().map(|row| judged(row.mode, row.result.verdict)).max().unwrap_or(Verdict::Unknown);
+        let verdicts = checked.iter().map(|(_, mode, result)| judge(*mode, result.verdict));
+        let verdict = verdicts.max().unwrap_or(Verdict::Unknown);
         let text = if args.json {
-            show_json(file, verdict, &rows)
+            show_json(file, verdict, &checked)
         } else {
-            show_text(file, &history, verdict, &rows)
+            show_text(file, &history, verdict, checked)
         };
         // A reader that has seen enough (`| head`) is no failure; the exit code still tells the verdict.
         let _ = out.write_all(text.as_bytes());
@@ -145,12 +132,12 @@ fn plan(args: &Args, history: &History) -> Vec<(String, CheckMode)> {
     CHECKS.iter().map(|check| (check.name().to_owned(), mode(check.name()))).collect()
 }
 
-fn run(name: String, mode: CheckMode, history: &History) -> Row {
+fn run(name: String, mode: CheckMode, history: &History) -> Checked {
     let result = match check::find(&name) {
         Some(check) => check.check(history),
         None => CheckResult::unknown("this version of the harness has no such check"),
     };
-    Row { name, mode, result }
+    (name, mode, result)
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -161,56 +148,25 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn show_text(file: &Path, history: &History, verdict: Verdict, rows: &[Row]) -> String {
-    let mut text = String::new();
+fn show_text(file: &Path, history: &History, verdict: Verdict, checked: Vec<Checked>) -> String {
+    let style = Style::stdout();
     let torn = if history.torn { "; the last line is torn and was left out" } else { "" };
     let durability = serde_json::to_value(history.contract.durability).unwrap_or(Json::Null);
     let durability = durability.as_str().unwrap_or_default();
-    let _ =
-        writeln!(text, "{}: {} operations, durability {durability}{torn}", file.display(), history.ops.len());
-    for Row { name, mode, result } in rows {
-        let figures =
-            result.evidence.iter().map(|(name, figure)| format!("{} {figure}", name.replace('_', " ")));
-        let figures: Vec<String> = figures.collect();
-        let excused =
-            if result.excused > 0 { format!("; {} excused", result.excused) } else { String::new() };
-        let mode =
-            if *mode == CheckMode::Required { String::new() } else { format!(" ({})", mode_name(*mode)) };
-        let what = match (&result.reason, result.violations_total) {
-            (Some(reason), _) => reason.clone(),
-            (None, 0) => figures.join(", "),
-            (None, total) => format!("violations {total}, {}", figures.join(", ")),
-        };
-        let _ = writeln!(text, "  {name:<20} {:<8} {what}{excused}{mode}", word(result.verdict));
-        for violation in &result.violations {
-            let key = violation.key.as_ref().map(|key| format!(" {key}")).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "    - {}{key} at {}: {}",
-                violation.kind,
-                violation.nodes.join(", "),
-                violation.story
-            );
-            let _ = writeln!(text, "      cause: {}", violation.cause);
-            let ops: Vec<String> = violation.ops.iter().map(u64::to_string).collect();
-            let faults =
-                if violation.faults.is_empty() { "none".into() } else { violation.faults.join(", ") };
-            let _ = writeln!(text, "      operations: {}; faults: {faults}", ops.join(", "));
-        }
-        let more = result.violations_total.saturating_sub(result.violations.len() as u64);
-        if more > 0 {
-            let _ = writeln!(text, "    and {more} more of these kinds");
-        }
-    }
-    let _ = writeln!(text, "verdict: {}", word(verdict));
+    let count = history.ops.len();
+    let mut text = format!("{}: {count} operations, durability {durability}{torn}\n", file.display());
+    let results = Results::build(history, checked, RunFacts::default());
+    text.push_str(&table::render_checks(&results, &style));
+    let word = style.paint(Paint::of(verdict), word(verdict));
+    let _ = writeln!(text, "\nverdict: {word}");
     text
 }
 
-fn show_json(file: &Path, verdict: Verdict, rows: &[Row]) -> String {
-    let checks = rows.iter().map(|Row { name, mode, result }| {
+fn show_json(file: &Path, verdict: Verdict, checked: &[Checked]) -> String {
+    let checks = checked.iter().map(|(name, mode, result)| {
         json!({
             "name": name,
-            "mode": mode_name(*mode),
+            "mode": mode,
             "verdict": result.verdict,
             "reason": result.reason,
             "evidence": result.evidence,

@@ -168,19 +168,38 @@ fn print(text: &str) {
 
 /// The command that runs `workload` again with the same seed.
 fn rerun(args: &RunArgs, workload: &Workload) -> String {
-    let mut words = program();
-    words.extend(["run".to_owned(), workload.file.display().to_string()]);
+    let mut words = vec!["run".to_owned(), workload.file.display().to_string()];
     let OverrideArgs { node, vars, sets, .. } = &args.overrides;
     words.extend(node.iter().flat_map(|node| ["--node".to_owned(), node.clone()]));
     words.extend(vars.iter().flat_map(|var| ["--var".to_owned(), var.clone()]));
     words.extend(sets.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
     words.extend(["--seed".to_owned(), workload.seed.to_string()]);
-    shell_words::join(words)
+    let called = std::env::args().next().unwrap_or_else(|| "harness".to_owned());
+    // cargo sets it for what it runs.
+    let by_cargo = std::env::var_os("CARGO").is_some();
+    format!("{} {}", program(&called, by_cargo), shell_words::join(words))
 }
 
-/// How the harness was called, shortened where the shell would find it anyway.
-fn program() -> Vec<String> {
-    let called = std::env::args().next().unwrap_or_else(|| "harness".to_owned());
-    let cargo = Path::new(&called).components().any(|part| part.as_os_str() == "target");
-    if cargo { ["cargo", "run", "--release", "--"].map(str::to_owned).to_vec() } else { vec![called] }
+/// How the harness was called, as a shell reads it.
+fn program(called: &str, by_cargo: bool) -> String {
+    let profile = Path::new(called).parent().and_then(Path::file_name);
+    match profile.filter(|_| by_cargo).and_then(|profile| profile.to_str()) {
+        Some("release") => "cargo run --release --".to_owned(),
+        Some("debug") => "cargo run --".to_owned(),
+        _ => shell_words::quote(called).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_harness_is_called_again_as_it_was() {
+        assert_eq!(program("target/release/harness", true), "cargo run --release --");
+        assert_eq!(program("target/debug/harness", true), "cargo run --");
+        assert_eq!(program("./target/release/harness", false), "./target/release/harness");
+        assert_eq!(program("harness", true), "harness");
+        assert_eq!(program("/opt/my tools/harness", false), "'/opt/my tools/harness'");
+    }
 }

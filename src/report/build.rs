@@ -188,8 +188,31 @@ fn load_row(history: &History, client_ops: &[&Op], facts: &RunFacts) -> LoadRow 
         info: count(Outcome::Info),
         clients: facts.clients,
         skipped: facts.skipped,
+        held_up_by: held_up_by(history, client_ops),
         duration_ms,
     }
+}
+
+/// The fault under which the clients waited for most of their time, if an operation took at least three times as long
+/// under it, at the nodes it was aimed at, as the others did.
+fn held_up_by(history: &History, client_ops: &[&Op]) -> Option<String> {
+    // One that never returned, because the harness was killed, has no time to show.
+    let until_ns = |op: &Op| op.returned_ns.unwrap_or(op.invoked_ns);
+    let waited_ns = |op: &Op| until_ns(op).saturating_sub(op.invoked_ns);
+    let total_ns: u64 = client_ops.iter().map(|op| waited_ns(op)).sum();
+    let under = |fault: &&Fault| {
+        let aimed = |op: &Op| {
+            fault.target.is_empty() || op.node.as_ref().is_some_and(|node| fault.target.contains(node))
+        };
+        let ops = client_ops.iter().filter(|op| aimed(op) && fault.overlaps(op.invoked_ns, until_ns(op)));
+        ops.fold((0_u64, 0_u64), |(count, sum_ns), op| (count + 1, sum_ns + waited_ns(op)))
+    };
+    let (fault, (count, sum_ns)) =
+        history.faults.iter().map(|fault| (fault, under(&fault))).max_by_key(|(_, (_, sum_ns))| *sum_ns)?;
+    let others = client_ops.len() as u64 - count;
+    let longer =
+        u128::from(sum_ns) * u128::from(others) >= 3 * u128::from(total_ns - sum_ns) * u128::from(count);
+    (count > 0 && 2 * sum_ns >= total_ns && longer).then(|| fault.label.clone())
 }
 
 fn main_ms(history: &History, client_ops: &[&Op]) -> u64 {

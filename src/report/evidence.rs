@@ -42,27 +42,119 @@ pub fn scalar(json: &Json) -> String {
     }
 }
 
-/// What proves that a fault took effect: `B by signal 9 (pid 4012)`, `A stopped`, `4 links: 812 bytes held`.
+/// What a check had to judge, in words: `86 keys on 3 replicas`. Counts of nothing are left out, unless there is nothing
+/// else.
+pub fn of_check(evidence: &Map<String, Json>) -> String {
+    let count = |name: &str| evidence.get(name).and_then(Json::as_u64);
+    let largest = evidence.values().filter_map(Json::as_u64).max().unwrap_or(0);
+    let mut out = String::new();
+    for (name, value) in evidence {
+        let phrase = match (name.as_str(), value.as_u64()) {
+            // They say something only where they differ from what is said already.
+            ("judged", Some(judged)) if judged == largest || count("acked_before_crash") == Some(judged) => {
+                continue;
+            }
+            ("versioned_writes", versioned) if versioned == count("acked_writes") => continue,
+            (_, Some(0)) if largest > 0 => continue,
+            (name, Some(number)) => counted(name, number),
+            (name, None) => in_words(&Json::Object(Map::from_iter([(name.to_owned(), value.clone())]))),
+        };
+        let joint = match (out.is_empty(), name.as_str()) {
+            (true, _) => "",
+            (false, "replicas") if count("keys").is_some() => " on ",
+            (false, "restarts") if count("acked_before_crash").is_some() => "; ",
+            (false, _) => ", ",
+        };
+        out.push_str(joint);
+        out.push_str(&phrase);
+    }
+    out
+}
+
+/// `1 key`, `8 keys`: what is counted by the checks there are, one of it and several of it.
+const COUNTED: [(&str, &str, &str); 16] = [
+    ("keys", "key", "keys"),
+    ("replicas", "replica", "replicas"),
+    (
+        "undecided_keys",
+        "key left undecided: a write may still come",
+        "keys left undecided: writes may still come",
+    ),
+    ("foreign_keys", "key of the nodes' own passed over", "keys of the nodes' own passed over"),
+    ("acked_writes", "acknowledged write", "acknowledged writes"),
+    ("versioned_writes", "of them with a version", "of them with a version"),
+    ("ordered_pairs", "pair of events in order", "pairs of events in order"),
+    ("ties", "tie", "ties"),
+    ("final_states", "final state", "final states"),
+    (
+        "reads_after_own_write",
+        "read after a write of the same client",
+        "reads after a write of the same client",
+    ),
+    ("reads_after_read", "read after a read of the same client", "reads after a read of the same client"),
+    (
+        "writes_after_write",
+        "write after a write of the same client",
+        "writes after a write of the same client",
+    ),
+    ("writes_after_read", "write after a read of the same client", "writes after a read of the same client"),
+    (
+        "acked_before_crash",
+        "write acknowledged before a crash of its node",
+        "writes acknowledged before a crash of their node",
+    ),
+    ("seen_after_restart", "seen again there", "seen again there"),
+    ("restarts", "restart", "restarts"),
+];
+
+fn counted(name: &str, count: u64) -> String {
+    let known = COUNTED.iter().find(|(known, ..)| *known == name);
+    match (known, name) {
+        (Some((_, one, _)), _) if count == 1 => format!("1 {one}"),
+        (Some((_, _, several)), _) => format!("{count} {several}"),
+        (None, "judged") => format!("{count} of them judged"),
+        (None, "stale_reads") => format!("{count} of them stale"),
+        (None, _) => format!("{count} {}", name.replace('_', " ")),
+    }
+}
+
+/// What proves that a fault took effect: `B ended by signal 9 (pid 4012)`, `A seen stopped`, `4 links: 812 bytes held`.
 ///
 /// The known parts of the nemesis's evidence have phrases of their own; any other part is shown as it is.
 pub fn of_fault(evidence: &Json) -> String {
     let Some(parts) = evidence.as_object() else { return in_words(evidence) };
+    let proved: Vec<&str> = {
+        let exits = parts.get("exits").and_then(Json::as_object);
+        let stopped = parts.get("stopped").and_then(Json::as_array);
+        let exits = exits.into_iter().flat_map(|exits| exits.keys().map(String::as_str));
+        exits.chain(stopped.into_iter().flatten().filter_map(Json::as_str)).collect()
+    };
     let mut phrases = Vec::new();
     let mut other = Map::new();
     for (name, value) in parts {
         match (name.as_str(), value) {
             ("why_not", Json::String(why)) => phrases.insert(0, why.clone()),
-            ("exits", Json::Object(exits)) => {
-                phrases.extend(
-                    exits.iter().map(|(node, exit)| format!("{node} ended by {}", how_it_ended(exit))),
-                );
-            }
+            ("exits", Json::Object(exits)) => phrases.extend(how_they_ended(exits)),
             ("stopped", Json::Array(nodes)) if nodes.is_empty() => {}
             ("stopped", Json::Array(nodes)) => {
                 let nodes: Vec<String> = nodes.iter().map(scalar).collect();
                 phrases.push(format!("{} seen stopped", nodes.join(", ")));
             }
+            // What was sent matters only while it is not known what came of it.
+            ("signalled", Json::Object(nodes)) => {
+                let open = nodes.iter().filter(|(node, _)| !proved.contains(&node.as_str()));
+                let open: Vec<String> =
+                    open.map(|(node, pid)| format!("{node} (pid {})", scalar(pid))).collect();
+                if !open.is_empty() {
+                    phrases.push(format!("signal sent to {}", open.join(", ")));
+                }
+            }
+            ("cycles", Json::Number(cycles)) => phrases.push(format!("stopped and continued {cycles} times")),
             ("links", Json::Object(links)) => phrases.push(on_links(links)),
+            ("links", Json::Array(links)) if links.is_empty() => {}
+            ("links", Json::Array(links)) => {
+                phrases.push(links_named(&links.iter().map(scalar).collect::<Vec<_>>()))
+            }
             ("idle", Json::Bool(idle)) => {
                 if *idle {
                     phrases.push("nothing tried to cross".to_owned());
@@ -73,19 +165,45 @@ pub fn of_fault(evidence: &Json) -> String {
             }
         }
     }
+    let other = in_words(&Json::Object(other));
     if !other.is_empty() {
-        phrases.push(in_words(&Json::Object(other)));
+        phrases.push(other);
     }
     phrases.join("; ")
 }
 
-fn how_it_ended(exit: &Json) -> String {
-    let pid = exit.get("pid").and_then(Json::as_u64).map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-    let number = |name: &str| exit.get(name).and_then(Json::as_i64);
-    match (number("signal"), number("code")) {
-        (Some(signal), _) => format!("signal {signal}{pid}"),
-        (None, Some(code)) => format!("itself with exit code {code}{pid}"),
-        (None, None) => format!("something unknown{pid}"),
+/// `A, C ended by signal 9 (pids 12, 14)`: nodes that ended in one way together.
+fn how_they_ended(exits: &Map<String, Json>) -> Vec<String> {
+    let mut ways: Vec<(String, Vec<&str>, Vec<String>)> = Vec::new();
+    for (node, exit) in exits {
+        let number = |name: &str| exit.get(name).and_then(Json::as_i64);
+        let how = match (number("signal"), number("code")) {
+            (Some(signal), _) => format!("by signal {signal}"),
+            (None, Some(code)) => format!("by itself with exit code {code}"),
+            (None, None) => "by something unknown".to_owned(),
+        };
+        let at = ways.iter().position(|(known, ..)| *known == how).unwrap_or_else(|| {
+            ways.push((how, Vec::new(), Vec::new()));
+            ways.len() - 1
+        });
+        ways[at].1.push(node);
+        ways[at].2.extend(number("pid").map(|pid| pid.to_string()));
+    }
+    let phrase = |(how, nodes, pids): (String, Vec<&str>, Vec<String>)| {
+        let pids = match pids.as_slice() {
+            [] => String::new(),
+            [only] => format!(" (pid {only})"),
+            several => format!(" (pids {})", several.join(", ")),
+        };
+        format!("{} ended {how}{pids}", nodes.join(", "))
+    };
+    ways.into_iter().map(phrase).collect()
+}
+
+fn links_named(names: &[String]) -> String {
+    match names {
+        [only] => only.clone(),
+        several => format!("{} links", several.len()),
     }
 }
 
@@ -105,10 +223,7 @@ fn on_links(links: &Map<String, Json>) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, words)| format!("{count} {words}"))
         .collect();
-    let which = match links.keys().collect::<Vec<_>>().as_slice() {
-        [only] => (*only).clone(),
-        several => format!("{} links", several.len()),
-    };
+    let which = links_named(&links.keys().cloned().collect::<Vec<_>>());
     if counted.is_empty() { which } else { format!("{which}: {}", counted.join(", ")) }
 }
 
@@ -125,7 +240,17 @@ mod tests {
                 json!({"exits": {"B": {"pid": 12, "signal": null, "code": 0}}}),
                 "B ended by itself with exit code 0 (pid 12)",
             ),
-            (json!({"stopped": ["A", "C"], "cycles": 17}), "A, C seen stopped; cycles 17"),
+            (
+                json!({"stopped": ["A", "C"], "cycles": 17}),
+                "A, C seen stopped; stopped and continued 17 times",
+            ),
+            (
+                json!({"exits": {"A": {"pid": 12, "signal": 9}, "B": {"pid": 13, "signal": 9}},
+                    "signalled": {"A": 12, "B": 13}, "links": []}),
+                "A, B ended by signal 9 (pids 12, 13)",
+            ),
+            (json!({"signalled": {"A": 12}, "links": ["A→B", "B→A"]}), "signal sent to A (pid 12); 2 links"),
+            (json!({"signalled": {}, "links": {"A→B": {"held_bytes": 1}}}), "A→B: 1 bytes held"),
             (
                 json!({"links": {"A→B": {"delivered_bytes": 0, "held_bytes": 812, "held_connections": 2}}, "idle": false}),
                 "A→B: 812 bytes held, 2 connections held",
@@ -140,6 +265,42 @@ mod tests {
         ];
         for (evidence, words) in cases {
             assert_eq!(of_fault(&evidence), words);
+        }
+    }
+
+    #[test]
+    fn what_a_check_judged_reads_well() {
+        let cases = [
+            (
+                json!({"keys": 87, "replicas": 3, "undecided_keys": 0, "foreign_keys": 0}),
+                "87 keys on 3 replicas",
+            ),
+            (
+                json!({"keys": 1, "replicas": 2, "undecided_keys": 1}),
+                "1 key on 2 replicas, 1 key left undecided: a write may still come",
+            ),
+            (
+                json!({"acked_writes": 738, "versioned_writes": 738, "ties": 1, "final_states": 258}),
+                "738 acknowledged writes, 1 tie, 258 final states",
+            ),
+            (
+                json!({"acked_writes": 738, "versioned_writes": 700}),
+                "738 acknowledged writes, 700 of them with a version",
+            ),
+            (json!({"reads_after_read": 9, "judged": 9}), "9 reads after a read of the same client"),
+            (
+                json!({"reads_after_read": 9, "judged": 7}),
+                "9 reads after a read of the same client, 7 of them judged",
+            ),
+            (
+                json!({"acked_before_crash": 94, "judged": 94, "seen_after_restart": 27, "restarts": 1}),
+                "94 writes acknowledged before a crash of their node, 27 seen again there; 1 restart",
+            ),
+            (json!({"writes": 0, "reads": 0}), "0 writes, 0 reads"),
+            (json!({"topics": ["a", "b"], "entries": 4}), "topics a b, 4 entries"),
+        ];
+        for (evidence, words) in cases {
+            assert_eq!(of_check(evidence.as_object().unwrap()), words);
         }
     }
 

@@ -14,6 +14,7 @@ pub mod table;
 pub mod verdict;
 
 mod evidence;
+mod figures;
 mod proof;
 mod violations;
 

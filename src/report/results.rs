@@ -244,6 +244,10 @@ pub struct LoadRow {
     /// Operations whose time came while every client was still waiting for an answer: never invoked.
     #[serde(default)]
     pub skipped: u64,
+    /// The fault under which the clients spent most of their time waiting, and far longer an operation than otherwise;
+    /// `null` where there is none such.
+    #[serde(default)]
+    pub held_up_by: Option<String>,
     /// How long the load lasted, ms.
     #[serde(default)]
     pub duration_ms: u64,

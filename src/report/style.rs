@@ -6,7 +6,7 @@
 use std::env;
 use std::io::IsTerminal;
 
-use comfy_table::{Cell, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use crate::check::Verdict;
 
@@ -142,8 +142,8 @@ impl Style {
         lines.join("\n")
     }
 
-    /// A table, fitted to the width. `paint` colours a whole cell by (column, text); text that wraps over several
-    /// lines stays plain. `headers` may be empty.
+    /// A table, fitted to the width; columns of numbers stand on the right. `paint` colours a whole cell by (column,
+    /// text); text that wraps over several lines stays plain. `headers` may be empty.
     pub fn table(
         &self,
         headers: &[&str],
@@ -158,15 +158,61 @@ impl Style {
         });
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(self.width as u16);
+        let numeric: Vec<bool> = (0..columns(headers, rows)).map(|column| numbers(rows, column)).collect();
+        let cell = |(column, text): (usize, &str)| {
+            let cell = Cell::new(self.text(text));
+            if numeric[column] { cell.set_alignment(CellAlignment::Right) } else { cell }
+        };
         if !headers.is_empty() {
-            table.set_header(headers.iter().map(|header| Cell::new(self.text(header))));
+            table.set_header(headers.iter().copied().enumerate().map(cell));
         }
         for row in rows {
-            table.add_row(row.iter().map(|text| Cell::new(self.text(text))));
+            table.add_row(row.iter().map(String::as_str).enumerate().map(cell));
+        }
+        if self.fits(headers, rows) {
+            // Otherwise a long cell takes the room of its neighbours, whose words are then broken.
+            let words = self.word_widths(headers, rows);
+            for (column, width) in table.column_iter_mut().zip(words) {
+                let width = u16::try_from(width + PADDING).unwrap_or(u16::MAX);
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+            }
         }
         let text = table.trim_fmt();
         if self.colour { painted(self, &text, paint) } else { text }
     }
+
+    /// Whether a table of these cells fits the width without breaking a word.
+    pub fn fits(&self, headers: &[&str], rows: &[Vec<String>]) -> bool {
+        let words = self.word_widths(headers, rows);
+        words.iter().map(|width| width + PADDING + 1).sum::<usize>() < self.width
+    }
+
+    /// The longest word of each column, in characters.
+    fn word_widths(&self, headers: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
+        let longest = |text: &str| {
+            self.text(text).split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0)
+        };
+        let widths = (0..columns(headers, rows)).map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|text| longest(text));
+            cells.fold(headers.get(column).map_or(0, |header| longest(header)), usize::max)
+        });
+        widths.collect()
+    }
+}
+
+/// Blanks beside the text of a cell, both sides together.
+const PADDING: usize = 2;
+
+fn columns(headers: &[&str], rows: &[Vec<String>]) -> usize {
+    rows.iter().map(Vec::len).fold(headers.len(), usize::max)
+}
+
+/// Whether a column holds numbers, and nothing else but dashes and blanks.
+fn numbers(rows: &[Vec<String>], column: usize) -> bool {
+    let mut cells = rows.iter().filter_map(|row| row.get(column)).map(String::as_str);
+    let number = |text: &str| text.trim_end_matches('%').parse::<f64>().is_ok();
+    let absent = |text: &str| text.is_empty() || text == "–";
+    cells.clone().any(number) && cells.all(|text| number(text) || absent(text))
 }
 
 /// Colours cells of a rendered table. The top border tells where the columns are, whatever the cells contain.

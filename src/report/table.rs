@@ -3,10 +3,9 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value as Json};
-
-use super::evidence::{in_words, of_fault, scalar};
-use super::results::{CheckRow, ExitRow, FaultRow, Results};
+use super::evidence::{of_check, of_fault};
+use super::figures;
+use super::results::{CheckRow, ExitRow, FaultRow, LoadRow, Results};
 use super::style::{Paint, Style, one_line};
 use super::violations;
 use crate::check::{CheckMode, Verdict};
@@ -24,14 +23,20 @@ const KEPT: f64 = 0.95;
 pub fn render(results: &Results, style: &Style) -> String {
     let mut out = String::new();
     out.push_str(&head(results, style));
-    out.push_str(&checks(results, style));
-    out.push_str(&figures(results, style));
-    out.push_str(&faults(results, style));
-    out.push_str(&violations::section(results, style));
+    out.push_str(&render_checks(results, style));
     out.push_str(&exits(results, style));
     out.push_str(&not_understood(results, style));
     out.push_str(&troubles(results, style));
     out.push_str(&tail(results, style));
+    out
+}
+
+/// What the checks made of a history that was recorded before: the tables without what only a run knows.
+pub fn render_checks(results: &Results, style: &Style) -> String {
+    let mut out = checks(results, style);
+    out.push_str(&figures::section(results, style));
+    out.push_str(&faults(results, style));
+    out.push_str(&violations::section(results, style));
     out
 }
 
@@ -61,25 +66,33 @@ fn head(results: &Results, style: &Style) -> String {
         number(load.achieved_rate)
     );
     let _ = writeln!(out, "{}", style.wrap(&line, 2));
-    if load.asked_rate > 0.0 && load.achieved_rate < KEPT * load.asked_rate {
-        let skipped = match load.skipped {
-            0 => String::new(),
-            count => {
-                format!(" {count} operations were never sent: every client was still waiting for an answer.")
-            }
-        };
-        let line = format!("The clients could not keep the rate that was asked for.{skipped}");
+    if let Some(line) = too_slow(load) {
         let _ = writeln!(out, "{}", style.paint(Paint::Doubt, &style.wrap(&line, 2)));
     }
     if let Some(ms) = results.settle.converged_ms {
         let line = format!(
-            "The replicas agreed {:.1} s after the heal ({} s allowed)",
-            ms as f64 / 1e3,
+            "The replicas agreed {} after the heal ({} s allowed)",
+            figures::duration(ms as f64),
             number(results.settle.within_ms as f64 / 1e3)
         );
         let _ = writeln!(out, "{}", style.wrap(&line, 2));
     }
     out
+}
+
+/// Why fewer operations were sent than asked for, where it were noticeably fewer.
+fn too_slow(load: &LoadRow) -> Option<String> {
+    if load.asked_rate <= 0.0 || load.achieved_rate >= KEPT * load.asked_rate {
+        return None;
+    }
+    let why = match &load.held_up_by {
+        Some(fault) => format!("the clients were waiting for answers under {fault}"),
+        None => "the clients were still waiting for earlier answers".to_owned(),
+    };
+    Some(match load.skipped {
+        0 => "The clients could not keep the rate that was asked for.".to_owned(),
+        count => format!("Slower than asked: {count} operations were never sent, because {why}."),
+    })
 }
 
 /// At most one decimal, none where it would be 0.
@@ -136,8 +149,10 @@ fn bite(check: &CheckRow) -> String {
     if let Some(reason) = &check.reason {
         parts.push(reason.clone());
     }
-    let evidence = in_words(&Json::Object(check.evidence.clone()));
-    if !evidence.is_empty() {
+    let evidence = of_check(&check.evidence);
+    // A reason says it better than counts of nothing.
+    let nothing = check.evidence.values().all(|count| count.as_u64() == Some(0));
+    if !evidence.is_empty() && !(nothing && check.reason.is_some()) {
         parts.push(evidence);
     }
     if check.excused > 0 {
@@ -145,62 +160,6 @@ fn bite(check: &CheckRow) -> String {
         parts.push(format!("{} {plural} excused by the declared durability", check.excused));
     }
     parts.join("; ")
-}
-
-/// Figures that checks measured: a table where they are rows of the same columns, else a line.
-fn figures(results: &Results, style: &Style) -> String {
-    let mut out = String::new();
-    for check in results.checks.iter().filter(|check| !check.stats.is_empty()) {
-        out.push_str(&section(style, &format!("{} measured", check.name)));
-        let (tables, plain): (Map<String, Json>, Map<String, Json>) =
-            check.stats.clone().into_iter().partition(|(_, value)| value.is_object() || value.is_array());
-        if !plain.is_empty() {
-            let _ = writeln!(out, "{}", style.wrap(&in_words(&Json::Object(plain)), 0));
-        }
-        if let Some(rows) = grid(&tables) {
-            let headers: Vec<&str> = rows[0].iter().map(String::as_str).collect();
-            let _ = writeln!(out, "{}", style.table(&headers, &rows[1..], |_, _| None));
-        } else if !tables.is_empty() {
-            let _ = writeln!(out, "{}", style.wrap(&in_words(&Json::Object(tables)), 0));
-        }
-    }
-    out
-}
-
-/// Rows and columns, headers first, of `{"healthy": {"ok": 1, "p50_ms": 2}, …}` or `{"phases": [{…}, …]}`.
-fn grid(stats: &Map<String, Json>) -> Option<Vec<Vec<String>>> {
-    let flat = |row: &Map<String, Json>| row.values().all(|value| !value.is_object() && !value.is_array());
-    let mut rows: Vec<(Option<&str>, &Map<String, Json>)> = Vec::new();
-    for (name, value) in stats {
-        match value {
-            Json::Object(row) => rows.push((Some(name), row)),
-            Json::Array(items) => {
-                for item in items {
-                    rows.push((None, item.as_object()?));
-                }
-            }
-            _ => return None,
-        }
-    }
-    if rows.is_empty() || !rows.iter().all(|(_, row)| flat(row) && !row.is_empty()) {
-        return None;
-    }
-    let named = rows.iter().any(|(name, _)| name.is_some());
-    let mut columns: Vec<&String> = Vec::new();
-    for key in rows.iter().flat_map(|(_, row)| row.keys()) {
-        if !columns.contains(&key) {
-            columns.push(key);
-        }
-    }
-    let lead = |text: &str| named.then(|| text.replace('_', " "));
-    let mut grid = vec![
-        lead("").into_iter().chain(columns.iter().map(|column| column.replace('_', " "))).collect::<Vec<_>>(),
-    ];
-    for (name, row) in &rows {
-        let cells = columns.iter().map(|column| row.get(*column).map_or_else(|| "–".to_owned(), scalar));
-        grid.push(lead(name.unwrap_or("")).into_iter().chain(cells).collect());
-    }
-    Some(grid)
 }
 
 fn faults(results: &Results, style: &Style) -> String {

@@ -11,8 +11,12 @@ use super::style::{Paint, Style, one_line};
 use crate::check::{CheckMode, Verdict};
 use crate::history::Version;
 
-/// How many violations of one check are shown; `results.json` has the others.
-pub const SHOWN_PER_CHECK: usize = 5;
+/// How many violations of one check are written out; the others are named, and `results.json` has them.
+pub const SHOWN_PER_CHECK: usize = 3;
+/// How many of the others are named.
+const NAMED_PER_CHECK: usize = 8;
+/// How many faults of one violation are shown.
+const SHOWN_FAULTS: usize = 3;
 /// Longest value shown, in characters.
 const VALUE_WIDTH: usize = 40;
 /// Longest key shown, in characters.
@@ -26,22 +30,55 @@ pub fn section(results: &Results, style: &Style) -> String {
         if !check.promise.is_empty() {
             let _ = writeln!(out, "{}", style.wrap(&format!("promised: {}", check.promise), 2));
         }
-        for (at, violation) in check.violations.iter().take(SHOWN_PER_CHECK).enumerate() {
+        let (shown, others) = chosen(&check.violations);
+        for (at, violation) in shown.iter().enumerate() {
             let _ = writeln!(out, "{}", one(at + 1, violation, style));
         }
-        let shown = check.violations.len().min(SHOWN_PER_CHECK) as u64;
-        if check.violations_total > shown {
-            let rest = check.violations_total - shown;
-            // results.json is limited too: promise no more than it holds.
-            let there = check.violations.len() as u64 - shown;
-            let _ = match there {
-                0 => writeln!(out, "and {rest} more"),
-                there if there == rest => writeln!(out, "and {rest} more in results.json"),
-                there => writeln!(out, "and {rest} more, {there} of them in results.json"),
-            };
+        let rest = check.violations_total.saturating_sub(shown.len() as u64);
+        if rest > 0 {
+            let _ = writeln!(out, "{}", style.wrap(&the_rest(&others, rest), 2));
         }
     }
     out
+}
+
+/// Those that are written out, and the others. As many kinds as there is room for are written out, the worst first: the
+/// tenth of one kind tells less than the first of another.
+fn chosen(violations: &[ViolationRow]) -> (Vec<&ViolationRow>, Vec<&ViolationRow>) {
+    let first = |at: &usize| violations[..*at].iter().all(|earlier| earlier.kind != violations[*at].kind);
+    let (firsts, again): (Vec<usize>, Vec<usize>) = (0..violations.len()).partition(first);
+    let mut places: Vec<usize> = firsts.into_iter().chain(again).take(SHOWN_PER_CHECK).collect();
+    places.sort_unstable();
+    let others = (0..violations.len()).filter(|at| !places.contains(at)).map(|at| &violations[at]);
+    (places.iter().map(|at| &violations[*at]).collect(), others.collect())
+}
+
+/// `and 41 more: diverged of k1, k2, k7 …; results.json has 38 of them`
+fn the_rest(others: &[&ViolationRow], rest: u64) -> String {
+    let mut kinds: Vec<(&str, Vec<String>)> = Vec::new();
+    for violation in others.iter().take(NAMED_PER_CHECK) {
+        let key = violation.key.as_deref().map(|key| one_line(key, KEY_WIDTH));
+        match kinds.iter_mut().find(|(kind, _)| *kind == violation.kind) {
+            Some((_, keys)) => keys.extend(key),
+            None => kinds.push((&violation.kind, key.into_iter().collect())),
+        }
+    }
+    let named = kinds.iter().map(|(kind, keys)| match keys.as_slice() {
+        [] => (*kind).to_owned(),
+        keys => format!("{kind} of {}", keys.join(", ")),
+    });
+    let mut named = named.collect::<Vec<_>>().join("; ");
+    if !named.is_empty() {
+        let all = rest == others.len().min(NAMED_PER_CHECK) as u64;
+        named = format!(": {named}{}", if all { "" } else { " …" });
+    }
+    // results.json is limited too: promise no more than it holds.
+    let there = match others.len() as u64 {
+        0 => String::new(),
+        there if there == rest => "; results.json has them".to_owned(),
+        there => format!("; results.json has {there} of them"),
+    };
+    format!("and {rest} more{named}{there}")
 }
 
 fn heading(check: &CheckRow) -> String {
@@ -61,14 +98,14 @@ fn one(number: usize, violation: &ViolationRow, style: &Style) -> String {
             rows.push(vec![label.to_owned(), text]);
         }
     };
-    row("what", violation.story.clone());
+    row("what", sentence(&violation.story));
     row("node", violation.nodes.join(", "));
-    row("under", violation.faults.join("\n"));
+    row("under", under(&violation.faults));
     row("proof", proof(violation));
     row("now", now(&violation.now));
     row("cause", violation.cause.clone());
     let title = match &violation.key {
-        Some(key) => format!("{} of {}", violation.kind, one_line(key, KEY_WIDTH)),
+        Some(key) => format!("{}: {}", violation.kind, one_line(key, KEY_WIDTH)),
         None => violation.kind.clone(),
     };
     style.table(&[&format!("#{number}"), &title], &rows, |column, text| match (column, text) {
@@ -76,6 +113,23 @@ fn one(number: usize, violation: &ViolationRow, style: &Style) -> String {
         (1, text) if text == title => Some(Paint::of(Verdict::Invalid)),
         _ => None,
     })
+}
+
+/// Stories begin with what was done, and often with who did it. A node's name keeps its spelling.
+fn sentence(story: &str) -> String {
+    match story.strip_prefix("process ") {
+        Some(rest) => format!("Process {rest}"),
+        None => story.to_owned(),
+    }
+}
+
+fn under(faults: &[String]) -> String {
+    let mut lines: Vec<String> = faults.iter().take(SHOWN_FAULTS).cloned().collect();
+    let hidden = faults.len() - lines.len();
+    if hidden > 0 {
+        lines.push(format!("and {hidden} more"));
+    }
+    lines.join("\n")
 }
 
 /// One line an operation, its parts below one another: `p3 B  write k1=17  ok  1.874–1.875 s  ts 9 of B`.

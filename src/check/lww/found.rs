@@ -6,7 +6,7 @@ use crate::check::facts::{Facts, KeyId, NodeId, SightId, Witness, WriteId};
 use crate::check::findings::Finding;
 use crate::check::phantom::Phantom;
 use crate::check::unversioned::Lost;
-use crate::history::Phase;
+use crate::history::{Fault, Phase};
 
 /// A violation of last-writer-wins.
 pub enum Found {
@@ -74,16 +74,17 @@ impl Found {
     fn proof(&self, facts: &Facts) -> (Vec<u64>, Vec<String>) {
         let pair = |first, second| (facts.proof(&[first, second]), facts.faults_between(first, second));
         match self {
-            Found::Lost { write, snapshot, held, survivor, .. } => {
+            Found::Lost { write, node, snapshot, held, survivor, .. } => {
                 let mut ops = facts.proof(&[Witness::Write(*write)]);
                 ops.extend(held.map(|id| facts.proof(&[Witness::Sight(id)])).unwrap_or_default());
                 ops.extend(survivor.map(|witness| facts.op(witness).index));
                 ops.push(*snapshot);
                 ops.sort_unstable();
                 ops.dedup();
-                let from_ns = facts.write(*write).op.invoked_ns;
+                let from = facts.write(*write);
                 let settle_ns = facts.history.phase_began_ns(Phase::Settle).unwrap_or(u64::MAX);
-                (ops, facts.history.faults_during(from_ns, settle_ns))
+                let faults = facts.faults_on_the_way(from.node, *node, from.op.invoked_ns, settle_ns);
+                (ops, faults.into_iter().map(Fault::describe).collect())
             }
             Found::LostByValue(lost) => lost.proof(facts),
             Found::Outranked { write, by } | Found::Clock { write, seen: by } => {
@@ -149,12 +150,16 @@ impl Found {
             Found::Lost { write, node, tie, everywhere, held, .. } => {
                 let (name, from) = (facts.node_name(*node), facts.node_name(facts.write(*write).node));
                 let key = facts.key_name(facts.write(*write).key);
+                let restarted =
+                    !facts.same_life(facts.write(*write).node, facts.write(*write).op.invoked_ns, u64::MAX);
                 if *tie {
                     format!(
                         "{name} does not decide a tie by origin: it keeps whichever write came first, or last."
                     )
-                } else if *everywhere && facts.write(*write).node == *node && held.is_none() {
+                } else if *everywhere && !restarted && facts.write(*write).node == *node && held.is_none() {
                     format!("{name} acknowledged the write before it was kept anywhere.")
+                } else if *everywhere && restarted && held.is_none() {
+                    format!("{from} forgot it when it was restarted, and no other node had it, or kept it.")
                 } else if *everywhere {
                     "No node kept it: an older write replaced it, or it was acknowledged before it was kept."
                         .into()
@@ -218,6 +223,13 @@ impl Found {
     }
 }
 
+/// Whether a timestamp is one that a Lamport clock cannot have reached: it takes an event for each tick, and the clock of
+/// the machine gives seconds since 1970 or less.
+fn by_the_wall(facts: &Facts, write: WriteId) -> bool {
+    let seconds = |ts: f64| ts >= 1e9 && ts > 1e3 * facts.history.ops.len() as f64;
+    facts.write(write).stamp.is_some_and(|stamp| stamp.ts.to_string().parse().is_ok_and(seconds))
+}
+
 fn clock_cause(facts: &Facts, write: WriteId, seen: Witness) -> String {
     let node = facts.node_name(facts.write(write).node);
     let ts = |witness| facts.stamp(witness).map_or(String::new(), |stamp| stamp.ts.to_string());
@@ -227,6 +239,10 @@ fn clock_cause(facts: &Facts, write: WriteId, seen: Witness) -> String {
         format!("{node}'s clock restarted at 0: its write got ts {mine} and lost to ts {above}.")
     } else if own {
         format!("{node}'s clock does not advance with each write: ts {mine} after ts {above} of its own.")
+    } else if by_the_wall(facts, write) {
+        format!(
+            "{node} takes its timestamps from the machine's clock, which may be behind: it knew ts {above}, and gave ts {mine}."
+        )
     } else {
         format!(
             "{node} does not advance its clock when it receives a write: it knew ts {above}, and gave ts {mine}."

@@ -159,17 +159,36 @@ fn valid(name: &str, evidence: Json) -> Checked {
 }
 
 fn staleness() -> Checked {
-    let mut measured = result(Verdict::Valid, json!({"reads": 1201}), Vec::new());
-    measured.stats = object(json!({"stale_reads": 0.0123456, "worst_ms": 412}));
+    let mut measured = result(Verdict::Valid, json!({"reads": 588, "stale_reads": 17}), Vec::new());
+    measured.stats = object(json!({
+        "p_stale": 0.0289,
+        "versions_behind": {"p50": 0, "p99": 1, "max": 7},
+        "behind_ms": {"p50": 12.007, "p99": 775.679, "max": 775.679},
+        "by_age": [
+            {"from_ms": 0, "until_ms": 1, "reads": 26, "p_stale": 0.1154},
+            {"from_ms": 1, "until_ms": 10, "reads": 0, "p_stale": 0.0},
+            {"from_ms": 10, "until_ms": 100, "reads": 388, "p_stale": 0.0258},
+            {"from_ms": 10_000, "until_ms": null, "reads": 174, "p_stale": 0.023},
+        ],
+    }));
     ("staleness".into(), CheckMode::Reported, measured)
 }
 
 fn availability() -> Checked {
-    let mut measured = result(Verdict::Valid, json!({"operations": 2391}), Vec::new());
-    measured.stats = object(json!({"phases": [
-        {"phase": "healthy", "ok": 1190, "fail": 0, "info": 0, "p50_ms": 0.51, "p99_ms": 1.9},
-        {"phase": "kill B", "ok": 401, "fail": 180, "info": 2, "p50_ms": 0.6, "p99_ms": null},
-    ]}));
+    let mut measured = result(Verdict::Valid, json!({"ok": 1591, "fail": 180, "info": 2}), Vec::new());
+    let row = |kind: &str, name: &str, counts: [u64; 3], ms: Json| {
+        json!({kind: name, "ok": counts[0], "fail": counts[1], "info": counts[2],
+            "p50_ms": ms[0], "p90_ms": ms[1], "p99_ms": ms[2], "max_ms": ms[3]})
+    };
+    measured.stats = object(json!({
+        "phases": [
+            row("phase", "healthy", [1190, 0, 0], json!([0.51, 0.8, 1.9, 12.25])),
+            row("phase", "kill B", [0, 180, 2], json!([null, null, null, null])),
+            row("phase", "recovered", [401, 0, 0], json!([0.6, 0.9, 2.1, 154.111])),
+        ],
+        "operations": [row("f", "read", [800, 90, 0], json!([0.5, 0.8, 2.0, 154.111]))],
+        "recovery": [{"fault": "kill B", "node": "B", "ms": 65.961}],
+    }));
     ("availability".into(), CheckMode::Reported, measured)
 }
 

@@ -1,0 +1,323 @@
+//! What checks measured, for people. `availability` and `staleness` have a form of their own; whatever else a check
+//! measures is a line, a table where it fits, or a list.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json};
+
+use super::evidence::{in_words, scalar};
+use super::results::{CheckRow, Results};
+use super::style::{Paint, Style};
+
+/// How many faults have a row of their own in the table of availability; those that hurt most come first.
+const SHOWN_FAULTS: usize = 8;
+/// How many sentences on recovery are shown, the slowest first.
+const SHOWN_RECOVERIES: usize = 4;
+
+/// The figures of every check that measured any.
+pub fn section(results: &Results, style: &Style) -> String {
+    let mut out = String::new();
+    for check in &results.checks {
+        let text = match check.name.as_str() {
+            // The head of the summary says it.
+            "convergence" if check.stats.keys().all(|name| name == "converged_ms") => continue,
+            "availability" => availability(check, style),
+            "staleness" => staleness(check, style),
+            _ => None,
+        };
+        let text = text.unwrap_or_else(|| generic(&check.stats, style));
+        if !text.is_empty() {
+            let heading = style.paint(Paint::Strong, &style.text(&format!("{} measured", check.name)));
+            let _ = write!(out, "\n{heading}\n{text}");
+        }
+    }
+    out
+}
+
+/// `7 ms`, `1.2 s`
+pub fn duration(ms: f64) -> String {
+    if ms < 1.0 {
+        "under 1 ms".to_owned()
+    } else if ms < 1e3 {
+        format!("{ms:.0} ms")
+    } else {
+        let seconds = format!("{:.1}", ms / 1e3);
+        format!("{} s", seconds.strip_suffix(".0").unwrap_or(&seconds))
+    }
+}
+
+fn number(row: &Json, name: &str) -> Option<f64> {
+    row.get(name)?.as_f64()
+}
+
+fn availability(check: &CheckRow, style: &Style) -> Option<String> {
+    let list = |name: &str| check.stats.get(name).and_then(Json::as_array);
+    let (phases, operations, recovery) = (list("phases")?, list("operations")?, list("recovery")?);
+    let mut rows = Vec::new();
+    let hidden = phases.len().saturating_sub(SHOWN_FAULTS + 2);
+    let kept = worst_phases(phases)?;
+    for phase in phases.iter().filter(|phase| hidden == 0 || kept.contains(phase)) {
+        rows.push(counts(phase.get("phase")?.as_str()?.to_owned(), phase)?);
+    }
+    for operation in operations {
+        rows.push(counts(format!("every {}", operation.get("f")?.as_str()?), operation)?);
+    }
+    if rows.is_empty() {
+        return Some(String::new());
+    }
+    let headers = ["phase", "ok", "fail", "info", "p50 ms", "p99 ms", "max ms"];
+    let mut out = format!("{}\n", style.table(&headers, &rows, |_, _| None));
+    if hidden > 0 {
+        let _ = writeln!(out, "and {hidden} more phases in results.json");
+    }
+    for sentence in recoveries(recovery)? {
+        let _ = writeln!(out, "{}", style.wrap(&sentence, 2));
+    }
+    Some(out)
+}
+
+/// The phases without faults, and those under the faults that left the greatest share unanswered.
+fn worst_phases(phases: &[Json]) -> Option<Vec<Json>> {
+    let mut faults: Vec<(f64, &Json)> = Vec::new();
+    let mut kept = Vec::new();
+    for phase in phases {
+        if ["healthy", "recovered"].contains(&phase.get("phase")?.as_str()?) {
+            kept.push(phase.clone());
+            continue;
+        }
+        let (ok, fail, info) = (number(phase, "ok")?, number(phase, "fail")?, number(phase, "info")?);
+        faults.push(((fail + info) / (ok + fail + info).max(1.0), phase));
+    }
+    faults.sort_by(|one, other| other.0.total_cmp(&one.0));
+    kept.extend(faults.into_iter().take(SHOWN_FAULTS).map(|(_, phase)| phase.clone()));
+    Some(kept)
+}
+
+fn counts(name: String, row: &Json) -> Option<Vec<String>> {
+    let mut cells = vec![name];
+    for count in ["ok", "fail", "info"] {
+        cells.push(row.get(count)?.as_u64()?.to_string());
+    }
+    for latency in ["p50_ms", "p99_ms", "max_ms"] {
+        cells.push(number(row, latency).map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}")));
+    }
+    Some(cells)
+}
+
+/// `B answered 66 ms after kill B ended`, the slowest first. Where a fault was on all nodes, or on links, the nodes
+/// share a sentence.
+fn recoveries(rows: &[Json]) -> Option<Vec<String>> {
+    // By fault: each node with what it took, in the order of the faults of this label; `None`: it never answered.
+    type Nodes<'r> = BTreeMap<&'r str, Vec<Option<f64>>>;
+    let mut faults: Vec<(&str, Nodes)> = Vec::new();
+    for row in rows {
+        let (fault, node) = (row.get("fault")?.as_str()?, row.get("node")?.as_str()?);
+        let at = faults.iter().position(|(known, _)| *known == fault).unwrap_or_else(|| {
+            faults.push((fault, Nodes::new()));
+            faults.len() - 1
+        });
+        faults[at].1.entry(node).or_default().push(number(row, "ms"));
+    }
+    let mut sentences: Vec<(f64, String)> = Vec::new();
+    for (fault, nodes) in &faults {
+        let (mut names, mut times, mut slowest) = (Vec::new(), 0, 0_f64);
+        for (node, took) in nodes {
+            if took.iter().any(Option::is_none) {
+                let line = format!("{node} answered nothing that was asked after {fault} ended.");
+                sentences.push((f64::INFINITY, line));
+                continue;
+            }
+            names.push(*node);
+            times = times.max(took.len());
+            slowest = took.iter().flatten().copied().fold(slowest, f64::max);
+        }
+        let who = match names.as_slice() {
+            [] => continue,
+            [only] => (*only).to_owned(),
+            [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        };
+        let within = if names.len() > 1 || times > 1 { "at most " } else { "" };
+        let each = if times > 1 { " each time" } else { "" };
+        let line = format!("{who} answered again {within}{} after {fault} ended{each}.", duration(slowest));
+        sentences.push((slowest, line));
+    }
+    sentences.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let hidden = sentences.len().saturating_sub(SHOWN_RECOVERIES);
+    let mut lines: Vec<String> =
+        sentences.into_iter().take(SHOWN_RECOVERIES).map(|(_, sentence)| sentence).collect();
+    if hidden > 0 {
+        lines.push(format!("After {hidden} other faults the nodes answered sooner."));
+    }
+    Some(lines)
+}
+
+fn staleness(check: &CheckRow, style: &Style) -> Option<String> {
+    let ages = check.stats.get("by_age")?.as_array()?;
+    let share = number(&Json::Object(check.stats.clone()), "p_stale")?;
+    let mut rows = Vec::new();
+    let (mut reads, mut stale) = (0, 0);
+    for age in ages {
+        let (of, p_stale) = (age.get("reads")?.as_u64()?, number(age, "p_stale")?);
+        let behind = (p_stale * of as f64).round() as u64;
+        reads += of;
+        stale += behind;
+        if of > 0 {
+            let from = number(age, "from_ms")?;
+            let when = match number(age, "until_ms") {
+                None => format!("over {} ago", duration(from)),
+                Some(until) if from == 0.0 => format!("up to {} ago", duration(until)),
+                Some(until) => format!("{} to {} ago", duration(from), duration(until)),
+            };
+            rows.push(vec![when, of.to_string(), behind.to_string(), percent(p_stale)]);
+        }
+    }
+    if reads == 0 {
+        return Some(String::new());
+    }
+    if stale == 0 {
+        let line = format!(
+            "None of {reads} reads was stale: each showed the newest write acknowledged, at any node, before it was \
+             asked, or a newer one."
+        );
+        return Some(format!("{}\n", style.wrap(&line, 2)));
+    }
+    let behind = check.stats.get("behind_ms")?;
+    let versions = check.stats.get("versions_behind").and_then(|versions| number(versions, "max"))?;
+    let plural = if versions == 1.0 { "version" } else { "versions" };
+    let line = format!(
+        "{stale} of {reads} reads ({}) were stale: they missed a write that some node had acknowledged before. Half of \
+         these were at most {} behind; the worst was {} or {versions} {plural} behind.",
+        percent(share),
+        duration(number(behind, "p50")?),
+        duration(number(behind, "max")?)
+    );
+    let headers = ["key last acknowledged", "reads", "stale", "P(stale)"];
+    Some(format!("{}\n{}\n", style.wrap(&line, 2), style.table(&headers, &rows, |_, _| None)))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// Single figures in a line; rows of like columns as a table where it fits, else as a list.
+fn generic(stats: &Map<String, Json>, style: &Style) -> String {
+    let nested = |value: &Json| value.is_object() || value.is_array();
+    let (tables, plain): (Map<String, Json>, Map<String, Json>) =
+        stats.clone().into_iter().partition(|(_, value)| nested(value));
+    let mut out = String::new();
+    if !plain.is_empty() {
+        let _ = writeln!(out, "{}", style.wrap(&in_words(&Json::Object(plain)), 2));
+    }
+    // Objects are the rows of one table, by their names; each list of objects is a table of its own.
+    let mut named = Vec::new();
+    for (name, value) in &tables {
+        match value {
+            Json::Object(row) if !row.values().any(nested) => named.push((name.replace('_', " "), row)),
+            Json::Array(items) if !items.is_empty() && items.iter().all(flat) => {
+                let rows = items.iter().filter_map(Json::as_object).map(|row| (String::new(), row)).collect();
+                let _ = writeln!(out, "{}:\n{}", style.text(&name.replace('_', " ")), grid(rows, style));
+            }
+            other => {
+                let line = format!("{}: {}", name.replace('_', " "), in_words(other));
+                let _ = writeln!(out, "{}", style.wrap(&line, 2));
+            }
+        }
+    }
+    if !named.is_empty() {
+        let _ = writeln!(out, "{}", grid(named, style));
+    }
+    out
+}
+
+fn flat(item: &Json) -> bool {
+    item.as_object()
+        .is_some_and(|row| !row.is_empty() && row.values().all(|cell| !cell.is_object() && !cell.is_array()))
+}
+
+fn grid(rows: Vec<(String, &Map<String, Json>)>, style: &Style) -> String {
+    let mut columns: Vec<&String> = Vec::new();
+    for key in rows.iter().flat_map(|(_, row)| row.keys()) {
+        if !columns.contains(&key) {
+            columns.push(key);
+        }
+    }
+    let named = rows.iter().any(|(name, _)| !name.is_empty());
+    let lead = |text: &str| named.then(|| text.to_owned());
+    let headers: Vec<String> =
+        lead("").into_iter().chain(columns.iter().map(|column| column.replace('_', " "))).collect();
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let cells = |(name, row): &(String, &Map<String, Json>)| {
+        let cells = columns.iter().map(|column| row.get(*column).map_or_else(|| "–".to_owned(), scalar));
+        lead(name).into_iter().chain(cells).collect::<Vec<_>>()
+    };
+    let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    if style.fits(&headers, &table) {
+        return style.table(&headers, &table, |_, _| None);
+    }
+    let line = |(name, row): &(String, &Map<String, Json>)| {
+        style.wrap(&format!("- {name} {}", in_words(&Json::Object((*row).clone()))), 2)
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn stats(json: Json) -> Map<String, Json> {
+        json.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn recoveries_are_sentences() {
+        let rows = json!([
+            {"fault": "kill B", "node": "B", "ms": 65.961},
+            {"fault": "partition A | B", "node": "A", "ms": 3.2},
+            {"fault": "partition A | B", "node": "B", "ms": 0.4},
+            {"fault": "pause C", "node": "C", "ms": 12.0},
+            {"fault": "pause C", "node": "C", "ms": 1250.0},
+            {"fault": "kill A", "node": "A", "ms": null},
+        ]);
+        assert_eq!(
+            recoveries(rows.as_array().unwrap()).unwrap(),
+            [
+                "A answered nothing that was asked after kill A ended.",
+                "C answered again at most 1.2 s after pause C ended each time.",
+                "B answered again 66 ms after kill B ended.",
+                "A and B answered again at most 3 ms after partition A | B ended.",
+            ]
+        );
+    }
+
+    #[test]
+    fn figures_nobody_foresaw_are_never_broken_within_words() {
+        let narrow = Style { width: 40, ..Style::PLAIN };
+        let row =
+            json!({"first_quantile": 1.5, "second_quantile": 22, "third": "unbelievable", "incomparable": 4});
+        let text = generic(
+            &stats(json!({"total": 3, "shares": [row.clone(), row], "deep": {"a": {"b": 1}}})),
+            &narrow,
+        );
+        insta::assert_snapshot!(text, @r"
+        total 3
+        shares:
+        - first quantile 1.5, second quantile
+          22, third unbelievable, incomparable 4
+        - first quantile 1.5, second quantile
+          22, third unbelievable, incomparable 4
+        deep: a b 1
+        ");
+        let text = generic(&stats(json!({"queue": {"p50": 1, "p99": 4.25}, "disk": {"p50": 7}})), &narrow);
+        insta::assert_snapshot!(text, @r"
+        ┌───────┬─────┬──────┐
+        │       ┆ p50 ┆  p99 │
+        ╞═══════╪═════╪══════╡
+        │ queue ┆   1 ┆ 4.25 │
+        │ disk  ┆   7 ┆    – │
+        └───────┴─────┴──────┘
+        ");
+    }
+}

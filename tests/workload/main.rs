@@ -1,6 +1,7 @@
 //! Workload files: what they say, what is wrong with them, and that the schema agrees.
 
 mod errors;
+mod fuzz;
 mod properties;
 mod schema;
 mod shipped;

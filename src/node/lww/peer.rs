@@ -186,7 +186,10 @@ impl Peer {
 
     fn put_back(&self, write: Arc<Write>, error: &HttpError) {
         match self.bug {
-            Some(Bug::NoCatchUp) if matches!(error, HttpError::Refused) => {}
+            // Down is down: nobody keeps anything for it.
+            Some(Bug::NoCatchUp) if matches!(error, HttpError::Refused) => {
+                *self.lock_queue() = Queue::default();
+            }
             Some(Bug::BoundedQueue) => {
                 let slot = format!("{} {} {}", write.ts, write.origin, write.key);
                 self.lock_queue().push(slot, write);

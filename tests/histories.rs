@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use harness::check::Verdict;
+use harness::check::linearizability::{self, judge};
+use harness::check::models::{Initial, Model};
 use harness::history::Outcome;
 use harness::history::Value;
 use harness::history::calls::{Calls, OPEN};
@@ -224,5 +227,37 @@ fn every_shared_history_can_be_read() {
         assert!(!calls.calls.is_empty() || name.contains("rollback"), "{name}");
         count += 1;
     }
+    assert_eq!(count, 107);
+}
+
+#[test]
+fn every_shared_verdict_is_reproduced() {
+    let Some(folder) = shared() else { return };
+    let expected = std::fs::read_to_string(folder.join("EXPECTED.tsv")).unwrap();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for line in expected.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let calls = import::read(&folder.join(columns[0]), Options::default()).unwrap();
+        let model: Model = columns[1].parse().unwrap();
+        let initial = match columns[2] {
+            "\"\" per key" => Initial::Default,
+            given => given.parse().unwrap(),
+        };
+        let began = std::time::Instant::now();
+        let mut options = linearizability::Options::new(model, initial);
+        options.prove = false;
+        let judgement = judge(&calls, &options).unwrap();
+        let took = began.elapsed();
+        let valid = if columns[3] == "true" { Verdict::Valid } else { Verdict::Invalid };
+        if judgement.verdict != valid {
+            wrong.push(format!("{}: {:?} {:?}", columns[0], judgement.verdict, judgement.reason));
+        }
+        if let Some(failure) = judgement.failure {
+            println!("{} {took:?}: {} ({} operations)", columns[0], failure.story, failure.proof.len());
+        }
+        count += 1;
+    }
+    assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(count, 107);
 }

@@ -22,6 +22,7 @@ mod stamp;
 mod tell;
 mod unversioned;
 mod writes_follow_reads;
+pub mod generate;
 pub mod linearizability;
 pub mod models;
 

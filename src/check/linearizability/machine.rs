@@ -33,6 +33,8 @@ pub(super) trait Machine {
     fn step(&mut self, state: u32, kind: u32) -> u32;
     /// Whether operations of this kind leave every state as it is.
     fn only_reads(&self, kind: u32) -> bool;
+    /// Whether operations of this kind leave the same state whatever was before.
+    fn settles(&self, kind: u32) -> bool;
     /// A state, for people.
     fn show(&self, state: u32) -> String;
     /// Roughly how many bytes are held.
@@ -150,6 +152,10 @@ impl<S: Spec> Machine for Interned<S> {
 
     fn only_reads(&self, kind: u32) -> bool {
         self.reads[kind as usize]
+    }
+
+    fn settles(&self, kind: u32) -> bool {
+        self.spec.settles(&self.kinds[kind as usize])
     }
 
     fn show(&self, state: u32) -> String {

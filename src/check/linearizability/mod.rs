@@ -12,6 +12,7 @@ mod machine;
 mod proof;
 mod search;
 mod table;
+mod timeline;
 mod zones;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use std::time::Instant;
 
 pub use check::Linearizability;
 pub use search::Budget;
+pub use timeline::timeline;
 
 use self::machine::{Interned, Item, Machine};
 use self::search::{Found, Stuck};

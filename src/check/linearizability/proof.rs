@@ -24,9 +24,9 @@ use crate::history::calls::{Calls, OPEN, ValueId};
 use crate::history::{Outcome, Value};
 
 /// What finding the smallest proof may take in all.
-const MOST_TIME: Duration = Duration::from_secs(10);
+const MOST_TIME: Duration = Duration::from_millis(2500);
 /// What one relaxed search may take; beyond it the operation in question stays in the proof.
-const TIME_A_STEP: Duration = Duration::from_millis(500);
+const TIME_A_STEP: Duration = Duration::from_millis(250);
 const MEMORY_BYTES: usize = 512 << 20;
 
 /// Explains why a key is not linearizable. `order` lists its calls by invocation.

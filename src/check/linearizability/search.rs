@@ -18,6 +18,9 @@
 //!   one that completes first goes first: exchanging them in any legal order gives a legal order.
 //! - **Operations of unknown outcome are counted by kind.** Equal ones are interchangeable from the moment of
 //!   their invocation on, and one that certainly happened goes before one that need not have.
+//! - **Plenty is not counted.** Where an operation leaves the same state whatever was before (a write, a
+//!   compare-and-set), using it twice between two operations that certainly happen is using it once too often: the same
+//!   state comes back. So when as many are left as there are completions to come, there will always be one.
 //! - **Dominance.** With the same state and the same open operations done, the configuration that used up fewer
 //!   operations of unknown outcome can do whatever the other can.
 //!
@@ -113,6 +116,8 @@ struct Crashed<const W: usize> {
     kind: u32,
     /// How many were invoked so far.
     invoked: u32,
+    /// Whether it leaves the same state whatever was before.
+    settles: bool,
     /// Open operations of this kind that certainly happen, and go first.
     before: [u64; W],
 }
@@ -134,6 +139,8 @@ struct Search<'a, const W: usize> {
     tried: Table<W>,
     next: Table<W>,
     stack: Vec<u32>,
+    /// How many completions are still to come.
+    to_come: u32,
     work: u64,
     states_kept: usize,
 }
@@ -157,6 +164,7 @@ impl<'a, const W: usize> Search<'a, W> {
             tried: Table::new(),
             next: Table::new(),
             stack: Vec::new(),
+            to_come: items.iter().filter(|item| item.ret != OPEN).count() as u32,
             work: 0,
             states_kept: 0,
         }
@@ -196,7 +204,8 @@ impl<'a, const W: usize> Search<'a, W> {
                         set(&mut before, slot);
                     }
                 }
-                self.crashed.push(Crashed { kind: item.kind, invoked: 0, before });
+                let settles = self.machine.settles(item.kind);
+                self.crashed.push(Crashed { kind: item.kind, invoked: 0, settles, before });
                 self.crashed.len() as u32 - 1
             });
             self.crashed[id as usize].invoked += 1;
@@ -240,6 +249,7 @@ impl<'a, const W: usize> Search<'a, W> {
         for config in &mut self.frontier {
             unset(&mut config.done, slot);
         }
+        self.to_come -= 1;
         self.slots[slot] = None;
         unset(&mut self.readers, slot);
         unset(&mut self.writers, slot);
@@ -279,21 +289,22 @@ impl<'a, const W: usize> Search<'a, W> {
                     {
                         let mut next = config;
                         set(&mut next.done, chosen);
-                        self.reach(next, held.kind, slot, false);
+                        self.reach(next, held.kind, slot);
                     }
                 }
             }
             for id in 0..self.crashed.len() {
                 let crashed = &self.crashed[id];
-                if within(&crashed.before, &config.done)
-                    && self.counts.get(config.used, id as u32) < crashed.invoked
-                {
-                    let kind = crashed.kind;
+                let left = crashed.invoked.saturating_sub(self.counts.get(config.used, id as u32));
+                if left > 0 && within(&crashed.before, &config.done) {
+                    let (kind, plenty) = (crashed.kind, crashed.settles && left >= self.to_come);
                     let mut next = config;
                     let state = self.machine.step(config.state, kind);
                     if state != NONE && state != config.state {
-                        next.used = self.counts.one_more(config.used, id as u32);
-                        self.reach(next, kind, slot, true);
+                        if !plenty {
+                            next.used = self.counts.one_more(config.used, id as u32);
+                        }
+                        self.reach(next, kind, slot);
                     }
                 }
             }
@@ -308,7 +319,7 @@ impl<'a, const W: usize> Search<'a, W> {
 
     /// Takes one step, then every read that has become possible.
     #[inline]
-    fn reach(&mut self, mut config: Config<W>, kind: u32, target: usize, _crashed: bool) {
+    fn reach(&mut self, mut config: Config<W>, kind: u32, target: usize) {
         let state = self.machine.step(config.state, kind);
         if state == NONE {
             return;

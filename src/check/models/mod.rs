@@ -93,6 +93,11 @@ pub trait Spec: Sync {
     /// Whether `op` leaves every state as it is. Such an operation may be taken as soon as it is possible.
     fn only_reads(&self, op: &Self::Op) -> bool;
 
+    /// Whether `op`, where it is possible, leaves the same state whatever was before.
+    fn settles(&self, _op: &Self::Op) -> bool {
+        false
+    }
+
     /// What an operation means.
     ///
     /// # Errors

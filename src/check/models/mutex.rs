@@ -46,6 +46,10 @@ impl Spec for Mutex {
         false
     }
 
+    fn settles(&self, _: &MutexOp) -> bool {
+        true
+    }
+
     fn decode(&self, said: Said<'_>) -> Result<Meaning<MutexOp>, String> {
         Ok(match said.f {
             "acquire" | "lock" => said.effect(MutexOp::Acquire),

@@ -72,6 +72,10 @@ impl Spec for Register {
         }
     }
 
+    fn settles(&self, op: &RegisterOp) -> bool {
+        !matches!(op, RegisterOp::Differs(_))
+    }
+
     fn decode(&self, said: Said<'_>) -> Result<Meaning<RegisterOp>, String> {
         Ok(match said.f {
             "read" | "get" if said.output.is_nil() && Register::nil_is_unrecorded(self.model) => {

@@ -159,6 +159,9 @@ fn general() {
     }
 }
 
+/// A file, how long its check took, how long sorting it took.
+type Timed = (String, Duration, Duration);
+
 fn recorded() {
     let folder = std::env::var_os("HARNESS_HISTORIES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/histories"), Into::into);
@@ -167,7 +170,7 @@ fn recorded() {
         return;
     };
     println!("\nrecorded histories (verdict alone)");
-    let mut groups: Vec<(&str, Vec<(String, Duration, Duration)>)> = Vec::new();
+    let mut groups: Vec<(&str, Vec<Timed>)> = Vec::new();
     for line in expected.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('\t').collect();
         let calls = import::read(&folder.join(columns[0]), import::Options::default())

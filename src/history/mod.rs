@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod event;
 mod line;
+pub(crate) mod hash;
 pub mod import;
 pub mod model;
 pub mod reader;

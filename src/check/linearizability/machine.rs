@@ -1,11 +1,9 @@
 //! A specification made ready for the search: states, operations and transitions as numbers, each step computed once.
 
-use std::collections::HashMap;
-
-use super::hash::Fast;
 use crate::check::models::{Meaning, Said, Spec};
 use crate::history::Outcome;
 use crate::history::calls::{Call, Calls};
+use crate::history::hash::Fast;
 
 /// "No such state": the operation is impossible there.
 pub(super) const NONE: u32 = u32::MAX;
@@ -51,10 +49,10 @@ pub(super) trait Machine {
 pub(super) struct Interned<S: Spec> {
     spec: S,
     states: Vec<S::State>,
-    state_ids: HashMap<S::State, u32>,
+    state_ids: Fast<S::State, u32>,
     kinds: Vec<S::Op>,
     reads: Vec<bool>,
-    kind_ids: HashMap<S::Op, u32>,
+    kind_ids: Fast<S::Op, u32>,
     memo: Fast<u64, u32>,
     decoded: Fast<u128, Option<(u32, bool)>>,
     heap: usize,
@@ -65,10 +63,10 @@ impl<S: Spec> Interned<S> {
         Interned {
             spec,
             states: Vec::new(),
-            state_ids: HashMap::new(),
+            state_ids: Fast::default(),
             kinds: Vec::new(),
             reads: Vec::new(),
-            kind_ids: HashMap::new(),
+            kind_ids: Fast::default(),
             memo: Fast::default(),
             decoded: Fast::default(),
             heap: 0,

@@ -7,7 +7,6 @@
 //! is proof by itself ([`proof`]).
 
 mod check;
-mod hash;
 mod machine;
 mod proof;
 mod search;

@@ -44,7 +44,7 @@ pub(super) fn explain(
             let before: Vec<u32> =
                 order.iter().copied().filter(|call| calls.calls[*call as usize].invoke < stuck_at).collect();
             let (proof, minimal) = if options.prove {
-                Prover::new(calls, options, order)?.from_the_end(&before)?
+                Prover::new(calls, options, order)?.among_the_last(&before)?
             } else {
                 (before.clone(), false)
             };
@@ -215,7 +215,7 @@ impl<'a> Prover<'a> {
     }
 
     /// A minimal proof among the last operations of `before`, which is proof.
-    fn from_the_end(&mut self, before: &[u32]) -> Result<(Vec<u32>, bool), String> {
+    fn among_the_last(&mut self, before: &[u32]) -> Result<(Vec<u32>, bool), String> {
         let mut count = 16;
         while count < before.len() && Instant::now() < self.deadline {
             let last = before[before.len() - count..].to_vec();

@@ -29,10 +29,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::hash::Fast;
 use super::machine::{Item, Machine, NONE};
 use super::table::{Config, Counts, Table};
 use crate::history::calls::OPEN;
+use crate::history::hash::Fast;
 
 /// What a search may spend. Beyond it the verdict is `unknown`.
 #[derive(Clone, Copy, Debug)]
@@ -346,7 +346,7 @@ impl<'a, const W: usize> Search<'a, W> {
 
     fn spend(&mut self) -> Result<(), String> {
         self.work += 1;
-        if self.work % 512 != 0 {
+        if !self.work.is_multiple_of(512) {
             return Ok(());
         }
         if self.began.elapsed() > self.budget.time {

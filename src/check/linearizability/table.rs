@@ -1,6 +1,6 @@
 //! Configurations and the table that keeps only those no other one dominates.
 
-use super::hash::{Fast, Mix};
+use crate::history::hash::{Fast, Mix};
 use std::hash::Hasher;
 
 /// One way the past may have gone.

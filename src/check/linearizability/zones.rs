@@ -21,9 +21,9 @@
 //! Complexity: n log n for the sorting of zones, near-linear otherwise; some 50 bytes an operation.
 //! Not for histories in which two writes that may have happened carry the same value: [`Zones::NotDistinct`].
 
-use super::hash::Fast;
 use crate::history::Outcome;
 use crate::history::calls::{Call, Calls, OPEN, ValueId};
+use crate::history::hash::Fast;
 
 /// What a function does to a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +251,8 @@ pub(super) fn ends(calls: &Calls, order: &[u32], roles: &[Role], value: ValueId)
         let call = &calls.calls[*index as usize];
         let role = roles[usize::from(call.f)];
         let wrote = written(role, call) == Some(value);
-        if !wrote && !(role == Role::Read && call.outcome == Outcome::Ok && call.output == value) {
+        let read = role == Role::Read && call.outcome == Outcome::Ok && call.output == value;
+        if !wrote && !read {
             continue;
         }
         if wrote {

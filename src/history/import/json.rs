@@ -305,6 +305,14 @@ impl<R: Read> Parser<'_, R> {
 
     /// A number or `true`, `false`, `null`.
     fn word(&mut self) -> Result<Json, Trouble> {
+        // Nearly every number is short, whole and in one piece.
+        let rest = self.bytes.rest();
+        let digits = rest.iter().take(19).take_while(|byte| byte.is_ascii_digit()).count();
+        if (1..=18).contains(&digits) && matches!(rest.get(digits), Some(b',' | b'}' | b']')) {
+            let int = rest[..digits].iter().fold(0_i64, |int, byte| int * 10 + i64::from(byte - b'0'));
+            self.bytes.skip(digits);
+            return Ok(Json::from(int));
+        }
         self.token.clear();
         while let Some(byte @ (b'0'..=b'9' | b'a'..=b'z' | b'E' | b'.' | b'+' | b'-')) = self.bytes.peek() {
             self.token.push(byte);

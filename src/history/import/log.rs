@@ -1,4 +1,4 @@
-//! Jepsen's log lines, as Porcupine's tests keep them: `INFO  jepsen.util - 0	:invoke	:read	nil`.
+//! Jepsen's log lines, as Porcupine's tests keep them: `INFO  jepsen.util - 0 :invoke :read nil`.
 //!
 //! Lines that are not of `jepsen.util` tell of other things and are passed over.
 

@@ -1,10 +1,9 @@
 //! From events to calls: pairs each completion with its invocation, and names every rule that is broken.
 
-use std::collections::HashMap;
-
 use serde_json::Value as Json;
 
 use crate::history::calls::{Call, Calls, OPEN, ValueId};
+use crate::history::hash::Fast;
 use crate::history::{Outcome, Value};
 
 /// What an event says.
@@ -58,7 +57,7 @@ enum Keyed {
 /// Builds [`Calls`] from events in the order they were recorded. Memory: the calls, and the open operations.
 pub(super) struct Pairing {
     pub(super) calls: Calls,
-    open: HashMap<u32, Pending>,
+    open: Fast<u32, Pending>,
     next: u32,
     newest: Option<(i64, u64)>,
     disorder: u64,
@@ -72,7 +71,7 @@ impl Pairing {
             Some(false) => Keyed::No,
             Some(true) => Keyed::Yes { since: 1 },
         };
-        Pairing { calls: Calls::new(), open: HashMap::new(), next: 0, newest: None, disorder: 0, keyed }
+        Pairing { calls: Calls::new(), open: Fast::default(), next: 0, newest: None, disorder: 0, keyed }
     }
 
     /// The position of the next event: its `index` where it has one, else one more than the last.

@@ -22,6 +22,9 @@ mod stamp;
 mod tell;
 mod unversioned;
 mod writes_follow_reads;
+pub mod generate;
+pub mod linearizability;
+pub mod models;
 
 use serde_json::{Map, Value as Json};
 

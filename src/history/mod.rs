@@ -3,8 +3,11 @@
 //! On disk it is one JSON object a line (`history.jsonl`, see [`event`]); in memory, for the checkers, it is
 //! [`History`]: operations with their invocation and completion paired, node lives, fault windows, phases.
 
+pub mod calls;
 pub mod event;
 mod line;
+pub(crate) mod hash;
+pub mod import;
 pub mod model;
 pub mod reader;
 pub mod recorder;

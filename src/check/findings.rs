@@ -56,8 +56,16 @@ impl<V: Finding> Findings<V> {
         let mut worst: Vec<V> = self.worst.into_values().collect();
         worst
             .sort_by_key(|finding| (std::cmp::Reverse(finding.weight()), finding.kind(), finding.key(facts)));
-        let violations: Vec<_> =
-            worst.iter().take(MAX_VIOLATIONS).map(|finding| finding.tell(facts)).collect();
+        let told = worst.iter().take(MAX_VIOLATIONS).map(|finding| {
+            let violation = finding.tell(facts);
+            // A story that begins with a node's name keeps it as it is.
+            let story = match violation.story.strip_prefix("process ") {
+                Some(rest) => format!("Process {rest}"),
+                None => violation.story,
+            };
+            Violation { story, ..violation }
+        });
+        let violations: Vec<_> = told.collect();
         let verdict = match (&violations[..], &unknown) {
             ([_, ..], _) => Verdict::Invalid,
             ([], Some(_)) => Verdict::Unknown,

@@ -131,7 +131,7 @@ fn every_bug_is_found_by_the_right_check() {
         let found = rejected(bug, Durability::Disk, Shown::Full, 40);
         for name in expected {
             let times = found.get(*name).copied().unwrap_or(0);
-            assert!(times >= 3, "{bug:?}: {name} rejected {times} of 40 histories; found {found:?}");
+            assert!(times >= 2, "{bug:?}: {name} rejected {times} of 40 histories; found {found:?}");
         }
     }
 }

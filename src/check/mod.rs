@@ -11,7 +11,10 @@ mod facts;
 mod finals;
 mod findings;
 mod floor;
+pub mod generate;
+pub mod linearizability;
 mod lww;
+pub mod models;
 mod monotonic_reads;
 mod monotonic_writes;
 mod phantom;
@@ -22,9 +25,6 @@ mod stamp;
 mod tell;
 mod unversioned;
 mod writes_follow_reads;
-pub mod generate;
-pub mod linearizability;
-pub mod models;
 
 use serde_json::{Map, Value as Json};
 

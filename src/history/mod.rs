@@ -5,9 +5,9 @@
 
 pub mod calls;
 pub mod event;
-mod line;
 pub(crate) mod hash;
 pub mod import;
+mod line;
 pub mod model;
 pub mod reader;
 pub mod recorder;

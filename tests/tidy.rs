@@ -414,6 +414,46 @@ fn the_readme_names_what_is_shipped() {
     report("the README names every workload, check and fault:", problems);
 }
 
+/// Every bug of the bundled nodes is looked for, and the README's table has a row for every case, in their order.
+#[test]
+fn every_bug_is_looked_for_and_the_readme_says_where() {
+    use clap::ValueEnum;
+    use harness::cli::selftest::CASES;
+    use harness::node::lww::bug::Bug;
+
+    let missing: Vec<String> = Bug::value_variants()
+        .iter()
+        .map(|bug| bug.name())
+        .filter(|name| !CASES.iter().any(|case| case.system == "lww" && case.bug == Some(name)))
+        .collect();
+    report("every bug has a case in src/cli/selftest/cases.rs:", missing);
+
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = readme.split("<!-- selftest:begin -->").nth(1).unwrap();
+    let table = table.split("<!-- selftest:end -->").next().unwrap();
+    let row = Regex::new(r"^\| (\S+) \| (?:`([a-z-]+)`|none [^|]*) \| (\S+) \| (\d+)/(\d+) \|").unwrap();
+    let mut shown = Vec::new();
+    let mut wrong = Vec::new();
+    for line in table.lines() {
+        let Some(hit) = row.captures(line) else { continue };
+        let bug = hit.get(2).map(|bug| bug.as_str().to_owned());
+        let expected = if bug.is_some() { &hit[5] } else { "0" };
+        if &hit[4] != expected {
+            wrong.push(line.to_owned());
+        }
+        shown.push((hit[1].to_owned(), bug, format!("{}.toml", &hit[3])));
+    }
+    let cases: Vec<_> = CASES
+        .iter()
+        .map(|case| (case.system.to_owned(), case.bug.map(str::to_owned), case.workload.to_owned()))
+        .collect();
+    assert_eq!(
+        shown, cases,
+        "run `harness selftest --markdown` and put its table between the markers in README.md"
+    );
+    report("every bug is found in every run, and no correct node is blamed:", wrong);
+}
+
 /// A rule that finds nothing proves little unless it finds what it is there for.
 #[test]
 fn the_rules_have_teeth() {

@@ -123,7 +123,10 @@ fn plan(args: &Args, history: &History) -> Vec<(String, CheckMode)> {
             "expected-to-fail" => CheckMode::ExpectedToFail,
             _ => CheckMode::Required,
         };
-        return history.asked.iter().map(|(name, text)| (name.clone(), mode(text))).collect();
+        let mut asked: Vec<_> = history.asked.iter().map(|(name, text)| (name.clone(), mode(text))).collect();
+        // A JSON object has no order.
+        asked.sort_by_key(|(name, _)| CHECKS.iter().position(|check| check.name() == name.as_str()));
+        return asked;
     }
     let mode = |name| match name {
         "staleness" | "availability" => CheckMode::Reported,

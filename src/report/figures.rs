@@ -7,13 +7,17 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value as Json};
 
 use super::evidence::{in_words, scalar};
-use super::results::{CheckRow, Results};
+use super::results::{CheckRow, FaultRow, Results};
 use super::style::{Paint, Style};
+use super::verdict::is_link_fault;
 
 /// How many faults have a row of their own in the table of availability; those that hurt most come first.
 const SHOWN_FAULTS: usize = 8;
 /// How many sentences on recovery are shown, the slowest first.
 const SHOWN_RECOVERIES: usize = 4;
+
+/// Nodes that took longer to answer after a fault on links were held up by it.
+const SLOW_MS: f64 = 1000.0;
 
 /// The figures of every check that measured any.
 pub fn section(results: &Results, style: &Style) -> String {
@@ -22,7 +26,7 @@ pub fn section(results: &Results, style: &Style) -> String {
         let text = match check.name.as_str() {
             // The head of the summary says it.
             "convergence" if check.stats.keys().all(|name| name == "converged_ms") => continue,
-            "availability" => availability(check, style),
+            "availability" => availability(check, results, style),
             "staleness" => staleness(check, style),
             _ => None,
         };
@@ -51,7 +55,7 @@ fn number(row: &Json, name: &str) -> Option<f64> {
     row.get(name)?.as_f64()
 }
 
-fn availability(check: &CheckRow, style: &Style) -> Option<String> {
+fn availability(check: &CheckRow, results: &Results, style: &Style) -> Option<String> {
     let list = |name: &str| check.stats.get(name).and_then(Json::as_array);
     let (phases, operations, recovery) = (list("phases")?, list("operations")?, list("recovery")?);
     let mut rows = Vec::new();
@@ -71,7 +75,10 @@ fn availability(check: &CheckRow, style: &Style) -> Option<String> {
     if hidden > 0 {
         let _ = writeln!(out, "and {hidden} more phases in results.json");
     }
-    for sentence in recoveries(recovery)? {
+    let on_links = |fault: &&FaultRow| is_link_fault(fault);
+    let faults_on_links: Vec<&str> =
+        results.faults.iter().filter(on_links).map(|fault| fault.label.as_str()).collect();
+    for sentence in recoveries(recovery, &faults_on_links)? {
         let _ = writeln!(out, "{}", style.wrap(&sentence, 2));
     }
     Some(out)
@@ -105,9 +112,9 @@ fn counts(name: String, row: &Json) -> Option<Vec<String>> {
     Some(cells)
 }
 
-/// `B answered 66 ms after kill B ended`, the slowest first. Where a fault was on all nodes, or on links, the nodes
-/// share a sentence.
-fn recoveries(rows: &[Json]) -> Option<Vec<String>> {
+/// `B answered again 66 ms after kill B ended`, the slowest first; the nodes of one fault share a sentence. Clients reach
+/// nodes whatever becomes of the links between these, so that of faults on links only slow recoveries are told.
+fn recoveries(rows: &[Json], faults_on_links: &[&str]) -> Option<Vec<String>> {
     // By fault: each node with what it took, in the order of the faults of this label; `None`: it never answered.
     type Nodes<'r> = BTreeMap<&'r str, Vec<Option<f64>>>;
     let mut faults: Vec<(&str, Nodes)> = Vec::new();
@@ -131,6 +138,9 @@ fn recoveries(rows: &[Json]) -> Option<Vec<String>> {
             names.push(*node);
             times = times.max(took.len());
             slowest = took.iter().flatten().copied().fold(slowest, f64::max);
+        }
+        if faults_on_links.contains(fault) && slowest < SLOW_MS {
+            continue;
         }
         let who = match names.as_slice() {
             [] => continue,
@@ -186,8 +196,8 @@ fn staleness(check: &CheckRow, style: &Style) -> Option<String> {
     let versions = check.stats.get("versions_behind").and_then(|versions| number(versions, "max"))?;
     let plural = if versions == 1.0 { "version" } else { "versions" };
     let line = format!(
-        "{stale} of {reads} reads ({}) were stale: they missed a write that some node had acknowledged before. Half of \
-         these were at most {} behind; the worst was {} or {versions} {plural} behind.",
+        "{stale} of {reads} reads ({}) were stale: they missed a write that some node had acknowledged before. Of these \
+         the median was {} behind, the worst {}, and none more than {versions} {plural}.",
         percent(share),
         duration(number(behind, "p50")?),
         duration(number(behind, "max")?)
@@ -280,9 +290,10 @@ mod tests {
             {"fault": "pause C", "node": "C", "ms": 12.0},
             {"fault": "pause C", "node": "C", "ms": 1250.0},
             {"fault": "kill A", "node": "A", "ms": null},
+            {"fault": "delay A→B by 2s", "node": "A", "ms": 12.0},
         ]);
         assert_eq!(
-            recoveries(rows.as_array().unwrap()).unwrap(),
+            recoveries(rows.as_array().unwrap(), &["delay A→B by 2s"]).unwrap(),
             [
                 "A answered nothing that was asked after kill A ended.",
                 "C answered again at most 1.2 s after pause C ended each time.",

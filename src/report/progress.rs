@@ -133,28 +133,28 @@ const RATE_OVER: Duration = Duration::from_secs(1);
 
 impl Progress {
     /// Begins to show a run whose main phase lasts for `main`.
-    pub fn new(mode: ProgressMode, counters: Counters, main: Duration) -> Self {
+    pub fn new(mode: ProgressMode, counters: Counters, main: Duration, epoch: Instant) -> Self {
         let show = match mode {
             ProgressMode::Live => Show::Bar(bar(main)),
             ProgressMode::Lines => Show::Lines(Box::new(io::stderr())),
             ProgressMode::Quiet => Show::Nothing,
         };
-        Self::start(show, counters, main)
+        Self::start(show, counters, main, epoch)
     }
 
     /// The same as lines on `writer`.
     pub fn lines_to(writer: impl Write + Send + 'static, counters: Counters, main: Duration) -> Self {
-        Self::start(Show::Lines(Box::new(writer)), counters, main)
+        Self::start(Show::Lines(Box::new(writer)), counters, main, Instant::now())
     }
 
-    fn start(show: Show, counters: Counters, main: Duration) -> Self {
+    fn start(show: Show, counters: Counters, main: Duration, epoch: Instant) -> Self {
         let tick = match show {
             Show::Bar(_) => Some(REDRAW),
             Show::Lines(_) => Some(RATE_OVER),
             Show::Nothing => None,
         };
         let shared = Arc::new(Shared {
-            started: Instant::now(),
+            started: epoch,
             counters,
             sink: Mutex::new(Sink { state: State::new(main), show, stopped: false }),
             stop: Condvar::new(),
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn quiet_is_quiet_and_has_no_thread() {
-        let progress = Progress::new(ProgressMode::Quiet, Counters::new(|| [0; 3]), s(1.0));
+        let progress = Progress::new(ProgressMode::Quiet, Counters::new(|| [0; 3]), s(1.0), Instant::now());
         progress.event(&RunEvent::Phase(Phase::Main));
         assert!(progress.ticker.is_none());
     }

@@ -90,7 +90,7 @@ fn unknown(check: &CheckRow) -> String {
 }
 
 /// Whether bytes on the links matter to this fault.
-fn is_link_fault(fault: &FaultRow) -> bool {
+pub(super) fn is_link_fault(fault: &FaultRow) -> bool {
     !PROCESS_FAULTS.contains(&fault.f.as_str())
 }
 

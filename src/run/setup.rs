@@ -108,7 +108,8 @@ fn attempt(
     let network_options = network::Options { seed: workload.seed, addressing, ..network::Options::default() };
     let network = Network::start(&endpoints, &network_options).map_err(SetupError::harness)?;
     let targets = targets(workload, &ports, recorder)?;
-    let progress = Progress::new(options.progress, counters(targets.live()), workload.load.duration);
+    let main = workload.load.duration;
+    let progress = Progress::new(options.progress, counters(targets.live()), main, recorder.clock());
     progress.event(&RunEvent::Phase(Phase::Setup));
     let specs = specs(workload, folder, &ports, &network)?;
     let (outbox, events) = mpsc::channel();
@@ -142,6 +143,7 @@ fn record_contract(workload: &Workload, recorder: &Recorder) {
     let mut value = serde_json::to_value(contract).unwrap_or_default();
     value["workload"] = json!(workload.name);
     value["seed"] = json!(workload.seed);
+    // So that `harness check` asks of the history what the run did.
     value["checks"] = workload.checks.iter().map(|(name, mode)| (name.clone(), json!(mode))).collect();
     value["harness"] = json!(env!("CARGO_PKG_VERSION"));
     recorder.nemesis("run", None, &value);

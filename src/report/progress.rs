@@ -298,7 +298,8 @@ mod tests {
     #[test]
     fn a_live_bar_takes_events_and_goes_away() {
         let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::hidden());
-        let progress = Progress::start(Show::Bar(bar.clone()), Counters::new(|| [3, 0, 0]), s(1.0));
+        let progress =
+            Progress::start(Show::Bar(bar.clone()), Counters::new(|| [3, 0, 0]), s(1.0), Instant::now());
         progress.event(&RunEvent::Phase(Phase::Main));
         assert!(bar.message().starts_with("main 0.0 of 1 s: 3 ok, 0 fail, 0 info"), "{}", bar.message());
         progress.finish();

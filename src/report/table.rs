@@ -118,7 +118,7 @@ fn checks(results: &Results, style: &Style) -> String {
         (2, "invalid") => Some(Paint::Bad),
         _ => None,
     };
-    let table = style.table(&["check", "mode", "verdict", "what it had to bite on"], &rows, verdict_paint);
+    let table = style.table(&["check", "mode", "verdict", "what it judged"], &rows, verdict_paint);
     format!("\n{table}\n")
 }
 

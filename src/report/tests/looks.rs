@@ -28,7 +28,7 @@ fn a_valid_run() {
     The replicas agreed 812 ms after the heal (10 s allowed)
 
     ┌──────────────┬──────────┬─────────┬─────────────────────────────┐
-    │ check        ┆ mode     ┆ verdict ┆ what it had to bite on      │
+    │ check        ┆ mode     ┆ verdict ┆ what it judged              │
     ╞══════════════╪══════════╪═════════╪═════════════════════════════╡
     │ convergence  ┆ required ┆ valid   ┆ 8 keys on 3 replicas        │
     │ lww          ┆ required ┆ valid   ┆ 1190 writes, 17 ties        │
@@ -49,8 +49,8 @@ fn a_valid_run() {
 
     staleness measured
     17 of 588 reads (2.9%) were stale: they missed a write that some node had
-      acknowledged before. Half of these were at most 12 ms behind; the worst was
-      776 ms or 7 versions behind.
+      acknowledged before. Of these the median was 12 ms behind, the worst 776 ms,
+      and none more than 7 versions.
     ┌───────────────────────┬───────┬───────┬──────────┐
     │ key last acknowledged ┆ reads ┆ stale ┆ P(stale) │
     ╞═══════════════════════╪═══════╪═══════╪══════════╡
@@ -81,7 +81,7 @@ fn an_invalid_run() {
     4 operations: 3 ok, 0 fail, 1 info; 0.3 a second of 0.3 asked
 
     ┌──────────────────┬──────────┬─────────┬──────────────────────────────────────┐
-    │ check            ┆ mode     ┆ verdict ┆ what it had to bite on               │
+    │ check            ┆ mode     ┆ verdict ┆ what it judged                       │
     ╞══════════════════╪══════════╪═════════╪══════════════════════════════════════╡
     │ convergence      ┆ required ┆ invalid ┆ 1 violation; 8 keys on 3 replicas; 2 │
     │                  ┆          ┆         ┆ losses excused by the declared       │
@@ -93,8 +93,8 @@ fn an_invalid_run() {
 
     staleness measured
     17 of 588 reads (2.9%) were stale: they missed a write that some node had
-      acknowledged before. Half of these were at most 12 ms behind; the worst was
-      776 ms or 7 versions behind.
+      acknowledged before. Of these the median was 12 ms behind, the worst 776 ms,
+      and none more than 7 versions.
     ┌───────────────────────┬───────┬───────┬──────────┐
     │ key last acknowledged ┆ reads ┆ stale ┆ P(stale) │
     ╞═══════════════════════╪═══════╪═══════╪══════════╡
@@ -216,7 +216,7 @@ fn an_undecided_run() {
     The replicas agreed 812 ms after the heal (10 s allowed)
 
     ┌─────────────┬──────────┬─────────┬───────────────────────────────────────────┐
-    │ check       ┆ mode     ┆ verdict ┆ what it had to bite on                    │
+    │ check       ┆ mode     ┆ verdict ┆ what it judged                            │
     ╞═════════════╪══════════╪═════════╪═══════════════════════════════════════════╡
     │ convergence ┆ required ┆ valid   ┆ 8 keys on 3 replicas                      │
     │ lww         ┆ required ┆ unknown ┆ no write was acknowledged, so none could  │
@@ -279,11 +279,11 @@ fn a_broken_run() {
     4 operations: 3 ok, 0 fail, 1 info; 0.3 a second of 0.3 asked
     The replicas agreed 812 ms after the heal (10 s allowed)
 
-    ┌─────────────┬──────────┬─────────┬────────────────────────┐
-    │ check       ┆ mode     ┆ verdict ┆ what it had to bite on │
-    ╞═════════════╪══════════╪═════════╪════════════════════════╡
-    │ convergence ┆ required ┆ valid   ┆ 8 keys on 3 replicas   │
-    └─────────────┴──────────┴─────────┴────────────────────────┘
+    ┌─────────────┬──────────┬─────────┬──────────────────────┐
+    │ check       ┆ mode     ┆ verdict ┆ what it judged       │
+    ╞═════════════╪══════════╪═════════╪══════════════════════╡
+    │ convergence ┆ required ┆ valid   ┆ 8 keys on 3 replicas │
+    └─────────────┴──────────┴─────────┴──────────────────────┘
 
     ┌───────────────────┬────────────┬───────────────────────────────────────┬─────┐
     │ fault             ┆ when       ┆ took effect                           ┆ ops │

@@ -195,15 +195,17 @@ fn nothing_in_a_file_panics_or_hangs() {
     let (send, texts) = mpsc::channel();
     let fuzz = std::thread::spawn(move || {
         let began = Instant::now();
-        let (mut number, mut accepted) = (0_u64, 0_u64);
+        let (mut number, mut accepted, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
         // Time itself is tested: how much is tried is what was asked for.
         while number == 0 || began.elapsed().as_secs_f64() < seconds {
             let text = text(&mut Rng::new(base.wrapping_add(number), "fuzz"), &corpus);
             send.send((number, text.clone())).unwrap();
+            let begun = Instant::now();
             accepted += u64::from(judge(&text, number));
+            slowest = slowest.max(begun.elapsed());
             number += 1;
         }
-        (number, accepted)
+        (number, accepted, slowest)
     });
     let mut last = None;
     loop {
@@ -213,10 +215,10 @@ fn nothing_in_a_file_panics_or_hangs() {
             Err(RecvTimeoutError::Timeout) => panic!("hangs, HARNESS_FUZZ_SEED={base}: {last:?}"),
         }
     }
-    let Ok((tried, accepted)) = fuzz.join() else {
+    let Ok((tried, accepted, slowest)) = fuzz.join() else {
         let (number, text) = last.unwrap();
         panic!("broke down, HARNESS_FUZZ_SEED={}, on:\n{text}", base.wrapping_add(number));
     };
-    println!("{tried} texts, {accepted} of them workloads");
+    println!("{tried} texts, {accepted} of them workloads, the slowest took {slowest:?}");
     assert!(accepted < tried, "no mutation was a mistake");
 }

@@ -12,6 +12,8 @@ struct Fake {
     ends: Option<mpsc::Sender<Message>>,
     next_pid: u32,
     deaf: bool,
+    /// How long it takes to pause or resume a process: long on a machine that has too much to do.
+    pausing_takes: Duration,
 }
 
 impl Fake {
@@ -37,6 +39,7 @@ impl World for Fake {
         Ok(self.next_pid)
     }
     fn pause(&mut self, node: &str, stop: bool) -> bool {
+        std::thread::sleep(self.pausing_takes);
         self.say(format!("{} {node}", if stop { "pause" } else { "resume" }));
         true
     }
@@ -73,8 +76,12 @@ fn pause() -> Vec<Demand> {
 
 /// Runs the schedule to its end, heals, and returns what the world was told.
 fn play(schedule: Vec<ScheduledFault>, deaf: bool) -> (Vec<String>, Vec<Ineffective>) {
+    play_in(Fake { deaf, ..Fake::default() }, schedule)
+}
+
+fn play_in(world: Fake, schedule: Vec<ScheduledFault>) -> (Vec<String>, Vec<Ineffective>) {
     let (outbox, inbox) = mpsc::channel();
-    let world = Fake { ends: Some(outbox.clone()), deaf, ..Fake::default() };
+    let world = Fake { ends: Some(outbox.clone()), ..world };
     let said = Arc::clone(&world.said);
     let begins = schedule.len();
     let ends = schedule.iter().filter(|fault| fault.until.is_some()).count();
@@ -155,4 +162,19 @@ fn links_are_told_only_what_changes() {
     let (said, _) = play(schedule, false);
     let told: Vec<_> = said.iter().filter(|line| line.starts_with("link")).collect();
     assert_eq!(told, ["link AB 1", "link AB 0"]);
+}
+
+#[test]
+fn a_duty_cycle_that_cannot_be_kept_holds_up_nothing_else() {
+    let slow = Demand::Slow { node: "B".into(), running: 0.5, period: Duration::from_millis(2) };
+    let schedule =
+        vec![fault("slow", 0, Some(400), vec![slow]), fault("kill", 100, Some(300), down(HowDown::Kill))];
+    // time itself is tested: each turn takes ten times what it should, so at most ten fit before the kill. A cycle that
+    // made up for those it missed would put a hundred there.
+    let world = Fake { pausing_takes: Duration::from_millis(10), ..Fake::default() };
+    let (said, ineffective) = play_in(world, schedule);
+    let kill = said.iter().position(|line| line == "Kill B").unwrap();
+    let turns = said[..kill].iter().filter(|line| *line == "pause B" || *line == "resume B").count();
+    assert!((1..=11).contains(&turns), "{turns} turns: {said:?}");
+    assert!(ineffective.is_empty(), "{ineffective:?}");
 }

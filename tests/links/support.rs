@@ -10,7 +10,7 @@ use harness::network::{Endpoint, LinkCounters, LinkPolicy, Network, Options};
 use harness::seed::Rng;
 use socket2::SockRef;
 
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);
 
 pub const CUT: LinkPolicy =
     LinkPolicy { cut: true, reset: false, delay: Duration::ZERO, jitter: Duration::ZERO, rate: None };

@@ -24,8 +24,8 @@ fn diverged_names_the_node_that_lags_and_why() {
     assert_eq!(violation.nodes, ["B"]);
     assert_eq!(
         violation.story,
-        "Under k3, 0.409 s after the settle phase began, A and C hold 118 (ts 41 of A), B holds 97 (ts 12 of A). \
-         (process 0 wrote k3 = 118 at A (ts 41 of A), acknowledged at 0.410 s.)"
+        "0.409 s after everything was healed, A and C hold 118 (ts 41 of A), but B holds 97 (ts 12 of A) under k3. \
+         The newest: process 0 wrote k3 = 118 at A (ts 41 of A), acknowledged at 0.410 s."
     );
     assert_eq!(violation.cause, "A never sent k3 to B again after B came back.");
     assert_eq!(violation.faults, ["kill B 0.3–0.7 s"]);
@@ -113,7 +113,7 @@ fn phantom_values() {
             "B answers a missing key with 0 instead of saying that there is none.",
             "B began with data of an earlier run.",
             "B makes values up, mangles them, or began with data of an earlier run.",
-            "Two keys share one place in the store.",
+            "k1 and k2 share one place in the store.",
         ]
     );
     assert!(result.violations.iter().all(|violation| violation.kind == "phantom-value"));

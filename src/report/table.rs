@@ -151,8 +151,8 @@ fn bite(check: &CheckRow) -> String {
     }
     let evidence = of_check(&check.evidence);
     // A reason says it better than counts of nothing.
-    let nothing = check.evidence.values().all(|count| count.as_u64() == Some(0));
-    if !evidence.is_empty() && !(nothing && check.reason.is_some()) {
+    let idle = check.reason.is_some() && check.evidence.values().all(|count| count.as_u64() == Some(0));
+    if !evidence.is_empty() && !idle {
         parts.push(evidence);
     }
     if check.excused > 0 {

@@ -124,14 +124,16 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     }
 
     let cut_short = options.interrupt.asked() || is_lost(&lost);
-    if !cut_short {
-        heal_and_settle(workload, options, &shared, &runtime, &outbox, outcome);
-    }
+    let settled =
+        !cut_short && heal_and_settle(workload, options, &shared, &runtime, &outbox, &lost, outcome);
     if let Some(load) = &mut outcome.load {
         // Answers to the final questions may not have been understood either.
         load.nodes = shared.targets.live().stats(workload.load.rate, outcome.load_took).nodes;
     }
-    phase(&shared, Phase::Done);
+    // Of replicas that were not given their time nothing may be concluded, so the history must not say that it was over.
+    if settled {
+        phase(&shared, Phase::Done);
+    }
     for ineffective in leave(&outbox, nemesis, outcome) {
         // A fault that had no effect says so, and why, in its own row.
         if workload.faults.iter().any(|fault| fault.label == ineffective.label) {
@@ -161,24 +163,27 @@ fn phase(shared: &Shared, phase: Phase) {
     shared.progress.event(&RunEvent::Phase(phase));
 }
 
+/// Lifts every fault and waits until the replicas agree. False: it was cut short, with no time to agree.
 fn heal_and_settle(
     workload: &Workload,
     options: &Options,
     shared: &Arc<Shared>,
     runtime: &Runtime,
     nemesis: &Sender<Message>,
+    lost: &Mutex<Option<String>>,
     outcome: &mut Outcome,
-) {
+) -> bool {
+    let cut_short = || options.interrupt.asked() || shared.recorder.has_failed() || is_lost(lost);
     phase(shared, Phase::Heal);
     let (done, healed) = mpsc::channel();
     if nemesis.send(Message::Heal(done)).is_err() || healed.recv().is_err() {
         outcome.fail("the fault injector is gone: faults could not be lifted", Vec::new());
-        return;
+        return false;
     }
     let healed = Instant::now();
     while !shared.readiness.waiting().is_empty() && healed.elapsed() < workload.cluster.ready_within {
-        if options.interrupt.asked() {
-            return;
+        if cut_short() {
+            return false;
         }
         std::thread::sleep(WATCH_POLL);
     }
@@ -186,15 +191,21 @@ fn heal_and_settle(
     let keys = shared.targets.live().scheduled_until();
     let keys =
         crate::load::Plan::new(&workload.load, workload.seed, workload.cluster.nodes.len()).keys_until(keys);
-    let settled = runtime.block_on(settle(workload, options, shared, &keys));
-    if settled {
+    let agreed = runtime.block_on(settle(workload, shared, &keys, &cut_short));
+    if agreed {
         let ms = u64::try_from(healed.elapsed().as_millis()).unwrap_or(u64::MAX);
         shared.recorder.nemesis("converged", None, &json!({"ms": ms}));
     }
+    agreed || !cut_short()
 }
 
-/// Asks every node what it holds, again and again, until all agree or the time is up.
-async fn settle(workload: &Workload, options: &Options, shared: &Arc<Shared>, keys: &[Arc<str>]) -> bool {
+/// Asks every node what it holds, again and again, until all agree, the time is up or it is cut short.
+async fn settle(
+    workload: &Workload,
+    shared: &Arc<Shared>,
+    keys: &[Arc<str>],
+    cut_short: &impl Fn() -> bool,
+) -> bool {
     let places = 0..workload.cluster.nodes.len();
     let mut probers: Vec<_> =
         places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
@@ -206,10 +217,7 @@ async fn settle(workload: &Workload, options: &Options, shared: &Arc<Shared>, ke
         if agree(&held) {
             return true;
         }
-        if began.elapsed() >= workload.settle_within
-            || options.interrupt.asked()
-            || shared.recorder.has_failed()
-        {
+        if began.elapsed() >= workload.settle_within || cut_short() {
             return false;
         }
         tokio::time::sleep(SETTLE_POLL).await;

@@ -255,8 +255,8 @@ fn early_exit(shared: &Shared, events: &Events, patience: Duration) -> Option<Fa
                 (None, code) => format!("exited with code {}", code.unwrap_or_default()),
             };
             let mut what = format!("node {node} {how} before it was ready");
-            if left_behind > 0 {
-                what.push_str("; it had gone into the background, and a node has to stay in the foreground");
+            if left_behind > 0 || exit.code == Some(0) {
+                what.push_str("; a node has to stay in the foreground");
             }
             Some(Failure { what, node: Some(node), log: exit.log })
         }

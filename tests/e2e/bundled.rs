@@ -169,7 +169,7 @@ fn the_same_seed_plans_the_same() {
 #[test]
 fn modes_decide_the_exit_code() {
     let short = "rate = 60\nduration = \"1500ms\"\nkeys = 4";
-    let expected = "convergence = \"required\"\nlww = \"expected-to-fail\"";
+    let expected = "convergence = \"reported\"\nlww = \"expected-to-fail\"";
     let demo = Spec { checks: expected, load: short, ..Spec::new("demo") };
     let (_, ended) = demo.bug("no-tick").run();
     ended.expect_code(0);

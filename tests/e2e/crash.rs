@@ -42,20 +42,13 @@ fn an_unexpected_exit_is_an_event_and_a_line_and_is_mended_by_the_heal() {
 /// Started again after its fault and once more at the heal, and it does not come up: the report is about that.
 #[test]
 fn a_node_that_dies_again_after_the_heal_is_told() {
-    let Some(fine) = python("threading_ok.py") else { return };
-    // The second life of B finds a file that the first one left, and ends at once.
-    let script = format!(
-        "sh -c 'if [ {{{{ id }}}} = B ] && ! mkdir first-life; then echo once is enough; exit 9; fi; exec \"$0\" \"$@\"' {fine}"
-    );
-    let spec = Spec {
-        durability: "memory",
-        client: "timeout = \"1s\"\nmax-in-flight = 2",
-        settle: "3s",
-        ..Spec::new("once")
-    };
-    let spec = spec.fault("500ms", "500ms", "kill = \"B\"");
-    let lab = spec.lab();
-    let ended = lab.run(&["--node", &script]);
+    let Some(node) = python("threading_ok.py") else { return };
+    // The second life of B finds what the first one left, and ends at once.
+    let head = "sh -c 'if [ {{ id }} = B ] && ! mkdir life; then echo once is enough; exit 9; fi; exec \"$0\" \"$@\"' \
+                {{ node }}";
+    let spec = Spec { node, head: head.to_owned(), durability: "memory", settle: "3s", ..Spec::new("once") };
+    let lab = spec.fault("500ms", "500ms", "kill = \"B\"").lab();
+    let ended = lab.run(&[]);
     ended.expect_code(1);
     assert!(ended.stdout.contains("once is enough"), "{}", ended.stdout);
     let history = reader::read(&lab.history()).unwrap();

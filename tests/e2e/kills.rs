@@ -51,16 +51,17 @@ fn is_readable(lab: &Lab, path: &Path) {
 #[test]
 fn thirty_kills_leave_nothing_but_a_history() {
     let mut rng = Rng::new(2024, "moments of death");
-    let cases: Vec<(&str, u64)> = (0..RUNS)
-        // Some while the nodes are still starting.
-        .map(|run| ("a killed run", rng.below(if run % 5 == 0 { 100 } else { 3_000 })))
+    // Some while the nodes are still starting, the others under load and faults.
+    let cases: Vec<_> = (0..RUNS)
+        .map(|run| if run % 5 == 0 { ("\"run\"", rng.below(100)) } else { ("\"main\"", rng.below(3_000)) })
+        .map(|moment| ("a killed run", moment))
         .collect();
     let moments = std::sync::Mutex::new(Vec::new());
-    side_by_side(WIDTH, &cases, |&after_ms| {
+    side_by_side(WIDTH, &cases, |&(event, after_ms)| {
         let lab = busy("killed").lab();
         let mut running = lab.start(&["--quiet"]);
-        // From the moment on where there is something to be left: the first line is there before the first process.
-        recorded(&lab, &mut running, "\"run\"");
+        // The first line is there before the first process: from then on there is something to be left.
+        recorded(&lab, &mut running, event);
         let moment = Instant::now() + Duration::from_millis(after_ms);
         running.until("its moment", || Instant::now() >= moment);
         running.signal(Signal::SIGKILL);
@@ -73,7 +74,7 @@ fn thirty_kills_leave_nothing_but_a_history() {
     });
     // The moments are spread over all of a run, setup included.
     let moments = moments.into_inner().unwrap();
-    assert!(moments.iter().any(|ops| *ops == 0) && moments.iter().any(|ops| *ops > 100), "{moments:?}");
+    assert!(moments.contains(&0) && moments.iter().any(|ops| *ops > 20), "{moments:?}");
 }
 
 /// Also a node that ignores SIGTERM, and one that left its parent, group and session behind.
@@ -98,7 +99,7 @@ fn a_kill_takes_hostile_nodes_with_it() {
 fn interrupted(signals: &[Signal]) -> (Lab, Ended) {
     let lab = busy("interrupted").lab();
     let mut running = lab.start(&[]);
-    recorded(&lab, &mut running, "\"kill\"");
+    recorded(&lab, &mut running, "\"type\":\"ok\"");
     for signal in signals {
         running.signal(*signal);
     }

@@ -104,8 +104,13 @@ fn a_shipped_workload_takes_a_student_s_node() {
     let Some(node) = python("threading_ok.py") else { return };
     let lab = Lab::new("lab2-outage");
     let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "workloads/lab2/outage.toml"].iter().collect();
-    let sets =
-        ["cluster.port=0", "cluster.ready-within=60s", "load.duration=7s", "fault.0.at=1s", "fault.0.for=4s"];
+    let sets = [
+        "cluster.port=0",
+        "cluster.ready-within=60s",
+        "load.duration=9s",
+        "fault.0.at=2500ms",
+        "fault.0.for=4s",
+    ];
     let mut arguments = vec!["--json", "--quiet", "--node", &node];
     arguments.extend(sets.iter().flat_map(|set| ["--set", *set]));
     let ended = lab.start_file(&file, &arguments).wait();

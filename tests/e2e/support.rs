@@ -23,7 +23,10 @@ pub const BUNDLED: &str = "{{ harness }} node lww";
 #[derive(Clone)]
 pub struct Spec {
     pub name: &'static str,
+    /// What `{{ node }}` stands for.
     pub node: String,
+    /// The command up to the node's arguments.
+    pub head: String,
     pub durability: &'static str,
     pub ready_within: &'static str,
     /// Lines of `[client]` beside the protocol.
@@ -42,6 +45,7 @@ impl Spec {
         Spec {
             name,
             node: BUNDLED.to_owned(),
+            head: "{{ node }}".to_owned(),
             durability: "disk",
             ready_within: "60s",
             client: "timeout = \"2s\"",
@@ -64,13 +68,13 @@ impl Spec {
     }
 
     fn text(&self) -> String {
-        let Spec { name, node, durability, ready_within, client, load, faults, settle, checks } = self;
+        let Spec { name, node, head, durability, ready_within, client, load, faults, settle, checks } = self;
+        let peers = "{{ peers | map(attribute='url') | join(',') }}";
+        let command = format!("{head} --id {{{{ id }}}} --port {{{{ port }}}} --peers {peers}");
         format!(
             "name = {name:?}\nseed = 7\nvars = {{ node = {node:?} }}\n\
              [cluster]\nnodes = [\"A\", \"B\", \"C\"]\ndurability = {durability:?}\nready-within = {ready_within:?}\n\
-             command = \"{{{{ node }}}} --id {{{{ id }}}} --port {{{{ port }}}} --peers \
-             {{{{ peers | map(attribute='url') | join(',') }}}}\"\n\
-             [client]\nprotocol = \"lab2\"\n{client}\n[load]\n{load}\n{faults}\
+             command = {command:?}\n[client]\nprotocol = \"lab2\"\n{client}\n[load]\n{load}\n{faults}\
              [settle]\nwithin = {settle:?}\n[checks]\n{checks}\n"
         )
     }

@@ -51,6 +51,7 @@ mod tests {
     async fn each_guard_has_its_own_deadline() {
         let mut alarm = Alarm::default();
         let (timeout, half) = (Duration::from_millis(100), Duration::from_millis(50));
+        // time itself is tested
         assert_eq!(alarm.guard(timeout, tokio::time::sleep(half)).await, Some(()));
         // The timer goes off half-way through this one, whose deadline is later.
         let begun = Instant::now();

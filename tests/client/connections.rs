@@ -75,6 +75,7 @@ async fn an_answer_that_trickles_ends_with_the_timeout() {
             if stream.write_all(&[byte]).is_err() {
                 return;
             }
+            // time itself is tested
             std::thread::sleep(std::time::Duration::from_millis(3));
         }
     });

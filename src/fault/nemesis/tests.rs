@@ -39,6 +39,7 @@ impl World for Fake {
         Ok(self.next_pid)
     }
     fn pause(&mut self, node: &str, stop: bool) -> bool {
+        // time itself is tested
         std::thread::sleep(self.pausing_takes);
         self.say(format!("{} {node}", if stop { "pause" } else { "resume" }));
         true

@@ -306,7 +306,8 @@ fn a_broken_run() {
 
     UNKNOWN the run was not what it should have been:
     - node C never became ready again within 5 s: connection refused
-    - the fault "kill B" at 3.0 s did not take effect
+    - the fault "kill B" at 3.0 s did not take effect: B's process was signalled and
+      did not end
     - A reached C past its link (seen 5 times), so "partition A | B C" did not hold
     Everything it left is in results/outage/2026-01-31T10-15-00Z-seed42
     Run it again with the same seed:

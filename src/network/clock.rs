@@ -59,7 +59,7 @@ impl Clock {
         }
     }
 
-    /// Where tokio has timers it pays for them each time it waits for a socket; so nothing here uses them.
+    /// Waits so long. Where tokio has timers it pays for them each time it waits for a socket; so nothing here uses them.
     pub async fn sleep(&self, duration: Duration) {
         let at = Instant::now() + duration;
         let mut asked = false;

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub(super) struct Core {
     pub sockets: Mutex<Sockets>,
     pub troubles: Mutex<BTreeSet<Trouble>>,
     pub hurry_until: Mutex<Instant>,
+    /// No entrance opens any more.
+    pub closed: AtomicBool,
 }
 
 pub(super) struct Node {
@@ -121,8 +124,9 @@ impl Core {
         }
     }
 
-    /// Watches the nodes' ports for ever.
-    pub async fn watch(self: Arc<Self>) {
+    /// Watches the nodes' ports until the other end of `stop` is dropped. On a thread of its own: a task that runs
+    /// now and then would each time move connections from one worker to the other.
+    pub fn watch(self: &Arc<Self>, stop: &Receiver<()>) {
         loop {
             let mut awaited = false;
             for (at, node) in self.nodes.iter().enumerate() {
@@ -133,7 +137,10 @@ impl Core {
                 awaited |= node.ports.iter().any(|port| lock(&port.state).now.is_none());
             }
             let hurry = awaited && Instant::now() < *lock(&self.hurry_until);
-            self.clock.sleep(if hurry { HURRIED } else { UNHURRIED }).await;
+            let pause = if hurry { HURRIED } else { UNHURRIED };
+            if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
         }
     }
 
@@ -151,7 +158,8 @@ impl Core {
             // the port on every address, it must find it free when it starts again.
             let in_the_way =
                 self.addressing == Addressing::Loopback && state.last.is_none_or(|last| last.wildcard);
-            state.now.is_some() || cut && state.last.is_some() && !in_the_way
+            let wanted = state.now.is_some() || cut && state.last.is_some() && !in_the_way;
+            wanted && !self.closed.load(Ordering::Acquire)
         };
         match &mut *entrance {
             Entrance::Closed(reserved) if wanted => match self.open(link, reserved.take()) {
@@ -229,6 +237,7 @@ impl Core {
     }
 
     pub fn close_all(&self) {
+        self.closed.store(true, Ordering::Release);
         for link in &self.links {
             let mut entrance = lock(&link.entrance);
             if let Entrance::Open { listener, task } = &*entrance {

@@ -30,7 +30,9 @@ mod sockets;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use tokio::runtime::{Builder, Runtime};
@@ -80,6 +82,8 @@ pub struct Network {
     core: Arc<Core>,
     lanes: Vec<(Arc<Lane>, Arc<Pair>)>,
     runtime: Option<Runtime>,
+    /// Dropped to end the watch.
+    watch: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Network {
@@ -140,14 +144,20 @@ impl Network {
             sockets: Mutex::default(),
             troubles: Mutex::new(BTreeSet::new()),
             hurry_until: Mutex::new(Instant::now()),
+            closed: AtomicBool::new(false),
         });
         core.hurry();
         for node in 0..core.nodes.len() {
             core.look_at_node(node);
         }
         runtime.spawn(clock.run());
-        runtime.spawn(Arc::clone(&core).watch());
-        Ok(Self { core, lanes, runtime: Some(runtime) })
+        let (stop, stopped) = mpsc::channel();
+        let watching = Arc::clone(&core);
+        let watch = thread::Builder::new()
+            .name("links watch".into())
+            .spawn(move || watching.watch(&stopped))
+            .map_err(NetworkError::Start)?;
+        Ok(Self { core, lanes, runtime: Some(runtime), watch: Some((stop, watch)) })
     }
 
     /// Where `from` reaches `port` of `to`.
@@ -274,6 +284,11 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         self.core.close_all();
+        if let Some((stop, watch)) = self.watch.take() {
+            drop(stop);
+            // It never waits for anything but the stop. Should it have panicked, that has been told.
+            let _ = watch.join();
+        }
         if let Some(runtime) = self.runtime.take() {
             // May be dropped where waiting is not allowed.
             runtime.shutdown_background();

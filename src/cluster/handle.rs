@@ -27,8 +27,9 @@ use super::{
 
 /// How long the warden may take to come up, and to answer a start: forever on a healthy machine, but finite.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// How long ending everything may take.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+/// How long ending everything may take. A matter of milliseconds, but a machine that is short of time is no reason to
+/// call a run broken.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// How long the harness waits for the end of a process after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// How often the process table is read while waiting for a state.

@@ -1,7 +1,6 @@
 //! A node that dies in the middle of a run, though nobody asked it to.
 
 use harness::history::reader;
-use serde_json::Value as Json;
 
 use crate::support::{Spec, python};
 
@@ -14,10 +13,9 @@ fn an_unexpected_exit_is_an_event_and_a_line_and_is_mended_by_the_heal() {
         client: "timeout = \"2s\"\nmax-in-flight = 2",
         ..Spec::new("crash")
     };
-    let lab = Spec { load: "rate = 90\nduration = \"3s\"\nkeys = 6\nrotate = \"500ms\"", ..spec }.lab();
-    let ended = lab.run(&[]);
-    let results: Json =
-        serde_json::from_str(&std::fs::read_to_string(lab.folder().join("results.json")).unwrap()).unwrap();
+    let spec = Spec { load: "rate = 90\nduration = \"3s\"\nkeys = 6\nrotate = \"500ms\"", ..spec };
+    let (lab, ended) = spec.run_with(&[]);
+    let results = lab.last_results();
 
     let exits = results["nodes"][1]["exits"].as_array().unwrap();
     assert_eq!(exits.len(), 1, "{exits:?}");
@@ -47,8 +45,7 @@ fn a_node_that_dies_again_after_the_heal_is_told() {
     let head = "sh -c 'if [ {{ id }} = B ] && ! mkdir life; then echo once is enough; exit 9; fi; exec \"$0\" \"$@\"' \
                 {{ node }}";
     let spec = Spec { node, head: head.to_owned(), durability: "memory", settle: "3s", ..Spec::new("once") };
-    let lab = spec.fault("500ms", "500ms", "kill = \"B\"").lab();
-    let ended = lab.run(&[]);
+    let (lab, ended) = spec.fault("500ms", "500ms", "kill = \"B\"").run_with(&[]);
     ended.expect_code(1);
     assert!(ended.stdout.contains("once is enough"), "{}", ended.stdout);
     let history = reader::read(&lab.history()).unwrap();

@@ -23,13 +23,11 @@ fn carry_out(cases: Vec<Case>) {
     let cases: Vec<_> = cases.into_iter().map(|case| (case.0, case)).collect();
     side_by_side(3, &cases, |(script, spec, code, look)| {
         let Some(node) = python(&format!("hostile/{script}.py")) else { return };
-        let lab = Spec { node, ..spec.clone() }.lab();
-        let ended = lab.run(&[]);
+        let (lab, ended) = Spec { node, ..spec.clone() }.run_with(&[]);
         ended.expect_code(*code);
         assert!(ended.took < BOUND, "{script}: {:?}", ended.took);
         assert!(ended.peak_kib < MEMORY_KIB, "{script}: {} KiB", ended.peak_kib);
-        let results = std::fs::read_to_string(lab.folder().join("results.json")).unwrap();
-        look(&serde_json::from_str(&results).unwrap(), &ended.stdout);
+        look(&lab.last_results(), &ended.stdout);
         let (code, out, err) = lab.check(&lab.history());
         assert!(matches!(code, Some(0 | 1 | 3)), "{script}: {code:?} {out}{err}");
     });

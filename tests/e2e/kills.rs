@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use harness::history::reader;
 use harness::seed::Rng;
 use nix::sys::signal::Signal;
-use serde_json::Value as Json;
 
 use crate::support::{Ended, Lab, Running, Spec, python, side_by_side};
 
@@ -117,8 +116,7 @@ fn an_interrupt_ends_the_run_early_and_says_so() {
         let (lab, ended) = interrupted(&[signal]);
         ended.expect_code(130);
         assert!(ended.stdout.contains("interrupted"), "{}", ended.stdout);
-        let results = std::fs::read_to_string(lab.folder().join("results.json")).unwrap();
-        let results: Json = serde_json::from_str(&results).unwrap();
+        let results = lab.last_results();
         assert_eq!(results["verdict"], "unknown", "{results}");
         assert!(results["load"]["ok"].as_u64().unwrap() > 0);
     }

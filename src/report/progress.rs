@@ -246,7 +246,7 @@ impl Sink {
 fn bar(main: Duration) -> ProgressBar {
     let ascii = Style::stdout().ascii;
     // No colours here: NO_COLOR needs no second thought, and the text is what matters.
-    let style = ProgressStyle::with_template("{bar:20} {wide_msg}")
+    let style = ProgressStyle::with_template("{bar:10} {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars(if ascii { "=> " } else { "━╸ " });
     let target = ProgressDrawTarget::stderr_with_hz(10);

@@ -56,6 +56,9 @@ pub fn main(args: &Args) -> ExitCode {
     let mut out = io::stdout().lock();
     let (mut worst, mut unreadable) = (Verdict::Valid, false);
     for file in &args.files {
+        // A run's folder stands for the history in it.
+        let inside = file.join("history.jsonl");
+        let file = if file.is_dir() { &inside } else { file };
         let mut history = match reader::read(file) {
             Ok(history) => history,
             Err(error) => {

@@ -150,6 +150,10 @@ impl<W: World> Nemesis<W> {
         for (from, to) in links_of(&self.schedule[fault]) {
             state.links_before.insert((from.clone(), to.clone()), self.world.link_totals(&from, &to));
         }
+        // Recorded before it is carried out: what fails because of it must not seem to have failed before it.
+        let links: Vec<_> = state.links_before.keys().map(|(from, to)| format!("{from}→{to}")).collect();
+        let evidence = if links.is_empty() { json!({}) } else { json!({"links": links}) };
+        self.record(fault, "begin", None, evidence);
         self.in_force.insert(fault, state);
         self.settle_into(now);
         for demand in &self.schedule[fault].demands {
@@ -157,8 +161,6 @@ impl<W: World> Nemesis<W> {
                 self.tasks.push(Reverse((now, Task::Turn(fault))));
             }
         }
-        let evidence = self.begin_evidence(fault);
-        self.record(fault, "begin", None, evidence);
     }
 
     fn end(&mut self, fault: usize, now: Duration) {
@@ -339,14 +341,6 @@ impl<W: World> Nemesis<W> {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    fn begin_evidence(&self, fault: usize) -> Json {
-        let state = &self.in_force[&fault];
-        let signalled: Map<_, _> =
-            state.signalled.iter().map(|(node, pid)| (node.clone(), json!(pid))).collect();
-        let links: Vec<_> = state.links_before.keys().map(|(from, to)| format!("{from}→{to}")).collect();
-        json!({"signalled": signalled, "links": links})
-    }
-
     /// What proves that the fault was in force, and, where nothing does, why it is thought not to have been.
     fn end_evidence(&self, fault: usize) -> (Json, Option<String>) {
         let state = &self.in_force[&fault];
@@ -380,6 +374,11 @@ impl<W: World> Nemesis<W> {
             failing = failing.or(failed);
         }
         let mut evidence = Map::new();
+        let unanswered = state.signalled.iter().filter(|(node, _)| !state.ended.contains_key(*node));
+        let signalled: Map<_, _> = unanswered.map(|(node, pid)| (node.clone(), json!(pid))).collect();
+        if !signalled.is_empty() {
+            evidence.insert("signalled".into(), Json::Object(signalled));
+        }
         let killed: Map<_, _> = state.ended.clone().into_iter().collect();
         if !killed.is_empty() {
             evidence.insert("exits".into(), Json::Object(killed));

@@ -71,7 +71,8 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         outcome.fail("the run was interrupted before its end", Vec::new());
     }
     let history = read_history(&folder, &mut outcome);
-    let checked = judge(workload, &history, &mut outcome);
+    // Of a system that never came up there is nothing to judge, and its failure is all there is to tell.
+    let checked = if outcome.load.is_some() { judge(workload, &history, &mut outcome) } else { Vec::new() };
     let results =
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
@@ -319,7 +320,7 @@ fn facts(
         duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         rerun: options.rerun.clone(),
         folder: Some(shown(folder)),
-        asked_rate: workload.load.rate,
+        asked_rate: load.map_or(0.0, |_| workload.load.rate),
         clients: u64::from(workload.load.clients),
         load_ms: u64::try_from(outcome.load_took.as_millis()).unwrap_or(u64::MAX),
         skipped: load.map_or(0, |load| load.skipped_slots),

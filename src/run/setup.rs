@@ -266,7 +266,10 @@ fn early_exit(shared: &Shared, events: &Events, patience: Duration) -> Option<Fa
 
 fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Failure {
     let within = humantime::format_duration(workload.cluster.ready_within);
-    let what = format!("node {id} did not become ready within {within}: {why}");
+    let what = format!(
+        "node {id} did not become ready within {within}: {why}; if it only starts slowly, give it longer: --set \
+         cluster.ready-within=60s"
+    );
     Failure { what, node: Some(id.to_owned()), log: shared.cluster.log_tail(id, LOG_LINES) }
 }
 

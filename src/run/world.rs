@@ -160,7 +160,11 @@ pub struct Real {
 impl World for Real {
     fn end(&mut self, node: &str, how: HowDown) -> Option<u32> {
         let signal = match how {
-            HowDown::Kill => Signal::SIGKILL,
+            HowDown::Kill => {
+                // A dead node's links refuse from the moment of its death; an unknown node is the signal's to tell.
+                let _ = self.shared.network.node_down(node);
+                Signal::SIGKILL
+            }
             HowDown::Stop => Signal::SIGTERM,
         };
         self.shared.cluster.signal(node, signal).ok().map(|evidence| evidence.pid)

@@ -106,7 +106,7 @@ fn play_in(world: Fake, schedule: Vec<ScheduledFault>) -> (Vec<String>, Vec<Inef
 #[test]
 fn a_kill_ends_and_starts_again() {
     let (said, ineffective) = play(vec![fault("kill", 1, Some(30), down(HowDown::Kill))], false);
-    assert_eq!(said, ["Kill B", "kill begin null", "exited B Some(9) true", "start B", "kill end true"]);
+    assert_eq!(said, ["kill begin null", "Kill B", "exited B Some(9) true", "start B", "kill end true"]);
     assert!(ineffective.is_empty());
 }
 
@@ -128,7 +128,7 @@ fn a_restart_without_length_waits_for_the_end() {
     let (said, ineffective) = play(vec![fault("restart", 1, Some(1), down(HowDown::Stop))], false);
     assert_eq!(
         said,
-        ["Stop B", "restart begin null", "exited B Some(15) true", "start B", "restart end true"]
+        ["restart begin null", "Stop B", "exited B Some(15) true", "start B", "restart end true"]
     );
     assert!(ineffective.is_empty());
 }

@@ -276,7 +276,14 @@ impl Diverged {
                     );
                 }
                 if new.ts == old.ts {
-                    return format!("The timestamps are equal, and {lag} does not decide the tie by origin.");
+                    let away = newest.writer.filter(|id| facts.kept_away(*id, lagging));
+                    let missed = match away.filter(|_| self.had(facts, lagging).is_none()) {
+                        Some(_) => format!(", or never received {}", newest.value),
+                        None => String::new(),
+                    };
+                    return format!(
+                        "The timestamps are equal, and {lag} does not decide the tie by origin{missed}."
+                    );
                 }
             }
         }

@@ -102,6 +102,15 @@ impl<'h> Facts<'h> {
         self.history.faults.iter().filter(|fault| fault.overlaps(from_ns, to_ns)).filter(touches).collect()
     }
 
+    /// Whether a fault may have kept a write from a node: one on the way while it was made, or a restart of the node since.
+    pub fn kept_away(&self, write: WriteId, node: NodeId) -> bool {
+        let write = self.write(write);
+        let ends_ns = write.op.returned_ns.unwrap_or(u64::MAX);
+        write.node != node
+            && (!self.faults_on_the_way(write.node, node, write.op.invoked_ns, ends_ns).is_empty()
+                || !self.same_life(node, write.op.invoked_ns, u64::MAX))
+    }
+
     /// The faults in force between two witnesses, for a violation's row.
     pub fn faults_between(&self, from: Witness, to: Witness) -> Vec<String> {
         let (from, to) = (self.op(from), self.op(to));

@@ -152,7 +152,9 @@ impl Found {
                 let key = facts.key_name(facts.write(*write).key);
                 let restarted =
                     !facts.same_life(facts.write(*write).node, facts.write(*write).op.invoked_ns, u64::MAX);
-                if *tie {
+                if *tie && facts.kept_away(*write, *node) {
+                    format!("{from}'s write never reached {name}, or {name} does not decide a tie by origin.")
+                } else if *tie {
                     format!(
                         "{name} does not decide a tie by origin: it keeps whichever write came first, or last."
                     )
@@ -235,10 +237,29 @@ fn clock_cause(facts: &Facts, write: WriteId, seen: Witness) -> String {
     let ts = |witness| facts.stamp(witness).map_or(String::new(), |stamp| stamp.ts.to_string());
     let (mine, above) = (ts(Witness::Write(write)), ts(seen));
     let own = facts.stamp(seen).is_some_and(|stamp| facts.origins.name(stamp.origin) == node);
-    if facts.restarted_between(facts.write(write).node, seen, Witness::Write(write)) {
+    let place = facts.write(write).node;
+    // What is seen after a restart may have been known before it.
+    let made = match seen {
+        Witness::Write(id) => Some(id),
+        Witness::Sight(id) => facts.sight(id).writer,
+    };
+    let restarted_since = made.is_some_and(|made| {
+        let made_ns = facts.write(made).op.invoked_ns;
+        made_ns < facts.write(write).acked_ns()
+            && !facts.same_life(place, made_ns, facts.write(write).acked_ns())
+    });
+    if facts.restarted_between(place, seen, Witness::Write(write)) || (own && restarted_since) {
         format!("{node}'s clock restarted at 0: its write got ts {mine} and lost to ts {above}.")
     } else if own {
         format!("{node}'s clock does not advance with each write: ts {mine} after ts {above} of its own.")
+    } else if restarted_since {
+        format!(
+            "{node}'s clock restarted at 0, or does not advance when it receives a write: it knew ts {above}, and gave ts {mine}."
+        )
+    } else if mine == above {
+        format!(
+            "{node}'s clock did not go above ts {above}, which it knew: it does not advance at all, or not when it receives a write."
+        )
     } else if by_the_wall(facts, write) {
         format!(
             "{node} takes its timestamps from the machine's clock, which may be behind: it knew ts {above}, and gave ts {mine}."

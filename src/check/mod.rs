@@ -18,6 +18,7 @@ pub mod models;
 mod monotonic_reads;
 mod monotonic_writes;
 mod phantom;
+pub mod plain;
 mod read_your_writes;
 mod session;
 mod staleness;
@@ -121,7 +122,7 @@ pub trait Check: Sync {
     fn check(&self, history: &History) -> CheckResult;
 }
 
-/// Every check there is. Adding one is a file and a line here.
+/// Every check of a replicated store. Adding one is a file and a line here.
 pub static CHECKS: &[&dyn Check] = &[
     &convergence::Convergence,
     &lww::Lww,
@@ -134,7 +135,16 @@ pub static CHECKS: &[&dyn Check] = &[
     &availability::Availability,
 ];
 
+/// Checks of what a single copy, a set, a counter … would do: more than an eventually consistent store promises, so
+/// they are made only where they are asked for by name. Adding one is a file, a line in [`plain::PLAIN`] and a line here.
+pub static OF_OBJECTS: &[&dyn Check] = &[&plain::OnRuns(linearizability::Linearizability)];
+
+/// Every check a workload may ask for.
+pub fn all() -> impl Iterator<Item = &'static dyn Check> + Clone {
+    CHECKS.iter().chain(OF_OBJECTS).copied()
+}
+
 /// The check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Check> {
-    CHECKS.iter().copied().find(|check| check.name() == name)
+    all().find(|check| check.name() == name)
 }

@@ -107,7 +107,7 @@ fn known(name: &str) -> Result<(), String> {
     if check::find(name).is_some() {
         return Ok(());
     }
-    let names = CHECKS.iter().map(|check| check.name());
+    let names = check::all().map(|check| check.name());
     let nearest = names
         .clone()
         .max_by(|left, right| strsim::jaro_winkler(name, left).total_cmp(&strsim::jaro_winkler(name, right)));
@@ -128,7 +128,7 @@ fn plan(args: &Args, history: &History) -> Vec<(String, CheckMode)> {
         };
         let mut asked: Vec<_> = history.asked.iter().map(|(name, text)| (name.clone(), mode(text))).collect();
         // A JSON object has no order.
-        asked.sort_by_key(|(name, _)| CHECKS.iter().position(|check| check.name() == name.as_str()));
+        asked.sort_by_key(|(name, _)| check::all().position(|check| check.name() == name.as_str()));
         return asked;
     }
     let mode = |name| match name {

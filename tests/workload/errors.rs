@@ -185,7 +185,7 @@ fn values() {
         "convergence = \"required\"",
         &[
             "convergance = \"required\"",
-            "linearizability = \"required\"",
+            "total-order = \"required\"",
             "convergence = \"requird\"",
             "convergence = true",
             "",

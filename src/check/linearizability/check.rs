@@ -1,17 +1,18 @@
-//! The check as `[checks]` knows it: each key of a run's history a register.
+//! The check as the command line and `[checks]` know it.
 
 use serde_json::{Map, Value as Json};
 
-use super::{Judgement, Options, judge};
-use crate::check::models::{Initial, Model};
-use crate::check::{Check, CheckResult, Verdict, Violation};
+use super::{Failure, Judgement, Options, judge};
+use crate::check::Verdict;
+use crate::check::models::Model;
+use crate::check::plain::{Answer, PlainCheck, Proof, Question, observes};
+use crate::history::Outcome;
 use crate::history::calls::Calls;
-use crate::history::{History, Outcome, Value};
 
-/// `linearizability` against the model `register`, starting with nothing.
+/// `linearizability` (Herlihy & Wing 1990) against any model; see [`super`] for how and why.
 pub struct Linearizability;
 
-impl Check for Linearizability {
+impl PlainCheck for Linearizability {
     fn name(&self) -> &'static str {
         "linearizability"
     }
@@ -20,80 +21,45 @@ impl Check for Linearizability {
         "each operation seems to take effect at one moment between its invocation and its completion"
     }
 
-    fn check(&self, history: &History) -> CheckResult {
-        let Some(calls) = Calls::from_history(history) else {
-            return unknown("the history has more events than can be checked (4,294,967,293)".into());
-        };
-        match judge(&calls, &Options::new(Model::Register, Initial::Default)) {
-            Ok(judgement) => result(&calls, &judgement, history),
-            Err(why) => unknown(why),
-        }
+    fn judge(&self, calls: &Calls, question: &Question) -> Result<Answer, String> {
+        let model = question.model.unwrap_or(Model::Register);
+        let mut options = Options::new(model, question.initial.clone());
+        options.budget = question.budget;
+        Ok(answer(calls, judge(calls, &options)?))
     }
 }
 
-fn unknown(reason: String) -> CheckResult {
-    CheckResult {
-        verdict: Verdict::Unknown,
-        reason: Some(reason),
-        evidence: Map::new(),
-        violations: Vec::new(),
-        violations_total: 0,
-        excused: 0,
-        stats: Map::new(),
-    }
-}
-
-/// A judgement as a check's result.
-fn result(calls: &Calls, judgement: &Judgement, history: &History) -> CheckResult {
+fn answer(calls: &Calls, judgement: Judgement) -> Answer {
     let ok = calls.calls.iter().filter(|call| call.outcome == Outcome::Ok).count();
-    let observations =
-        calls.calls.iter().filter(|call| call.outcome == Outcome::Ok && call.output != call.input).count();
+    let observations = calls.calls.iter().filter(|call| observes(call)).count();
     let mut evidence = Map::new();
     evidence.insert("keys".into(), Json::from(judgement.keys));
     evidence.insert("operations".into(), Json::from(ok));
     evidence.insert("reads".into(), Json::from(observations));
     if judgement.verdict == Verdict::Valid && observations == 0 {
-        return CheckResult {
-            evidence,
-            ..unknown("no completed read: nothing could have been found".into())
-        };
+        return Answer { evidence, ..Answer::unknown("no completed read: nothing could have been found") };
     }
-    let violations: Vec<Violation> = judgement
-        .failure
-        .iter()
-        .map(|failure| {
-            let named = failure.proof.iter().map(|index| &calls.calls[*index as usize]);
-            let ops: Vec<u64> = named.map(|call| u64::from(call.invoke)).collect();
-            let of_proof = |op: &&crate::history::Op| ops.contains(&op.index);
-            let from = history.ops.iter().filter(of_proof).map(|op| op.invoked_ns).min().unwrap_or(0);
-            let to = history.ops.iter().filter(of_proof).filter_map(|op| op.returned_ns).max().unwrap_or(from);
-            let mut nodes: Vec<String> =
-                history.ops.iter().filter(of_proof).filter_map(|op| op.node.as_deref()).map(str::to_owned).collect();
-            nodes.sort();
-            nodes.dedup();
-            Violation {
-                kind: "not-linearizable",
-                key: match &failure.key {
-                    Value::Nil => None,
-                    Value::Text(key) => Some(key.to_string()),
-                    other => Some(other.to_string()),
-                },
-                nodes,
-                story: failure.story.clone(),
-                cause: "an answer came from a copy that did not have, or no longer had, the newest acknowledged write"
-                    .into(),
-                ops: ops.clone(),
-                faults: history.faults_during(from, to),
-            }
-        })
-        .collect();
-    CheckResult {
+    Answer {
         verdict: judgement.verdict,
-        reason: judgement.reason.clone(),
+        reason: judgement.reason,
         evidence,
-        violations,
-        violations_total: judgement.keys_invalid as u64,
-        excused: 0,
+        proofs: judgement.failure.into_iter().map(proof).collect(),
+        total: judgement.keys_invalid as u64,
         stats: Map::new(),
+    }
+}
+
+fn proof(failure: Failure) -> Proof {
+    Proof {
+        kind: "not-linearizable",
+        key: failure.key,
+        ops: failure.proof,
+        minimal: failure.minimal,
+        context: failure.context,
+        states: failure.states,
+        story: failure.story,
+        cause:
+            "an answer came from a copy that did not have, or no longer had, the newest acknowledged write"
+                .into(),
     }
 }

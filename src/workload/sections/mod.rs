@@ -6,7 +6,6 @@ use serde_json::{Value as Json, json};
 
 use super::CheckMode;
 use super::known::LATER_CHECKS;
-use crate::check::CHECKS;
 use crate::document::{Field, Key, Section, list};
 use crate::fault::kinds::duration_schema;
 
@@ -60,7 +59,7 @@ pub(super) fn settle(section: Option<&Section<'_>>) -> Option<Duration> {
 
 /// The keys of `[checks]`.
 pub(super) fn checks_keys() -> Vec<Key> {
-    CHECKS.iter().map(|check| key(check.name(), check.about(), || json!({ "enum": MODES }))).collect()
+    crate::check::all().map(|check| key(check.name(), check.about(), || json!({ "enum": MODES }))).collect()
 }
 
 /// Keys of `[checks]` in the design that this version does not support.
@@ -81,7 +80,7 @@ pub(super) fn checks(section: &Section<'_>) -> Option<Vec<(String, CheckMode)>> 
         }
     }
     if fine && checks.is_empty() {
-        let names: Vec<&str> = CHECKS.iter().map(|check| check.name()).collect();
+        let names: Vec<&str> = crate::check::all().map(|check| check.name()).collect();
         let help = format!("the checks are {}", list(&names, "and"));
         section.fail(
             "[checks] asks for no check: nothing could be found",

@@ -155,6 +155,7 @@ impl Cluster {
             argv: spec.argv.clone(),
             env: environment(spec, &self.shared.mark),
             cwd: spec.cwd.clone().into_os_string(),
+            links: spec.links.clone(),
         };
         let stdio = [OwnedFd::from(stdin), out_writer.into(), err_writer.into()];
         let sent = self.shared.request(&start, &stdio.each_ref().map(|fd| fd.as_raw_fd()));
@@ -289,8 +290,9 @@ impl Cluster {
         }
     }
 
-    /// Whether the node's wildcard binds are narrowed to loopback in its present or last life.
-    pub fn wildcard_guard(&self, node: &str) -> bool {
+    /// Whether the node's binds and connects go before the warden in its present or last life: its wildcard binds are
+    /// narrowed to loopback, and a connection past its links is a [`NodeEvent::Connects`].
+    pub fn is_guarded(&self, node: &str) -> bool {
         self.shared.nodes.get(node).is_some_and(|node| node.lock().guard)
     }
 

@@ -43,7 +43,7 @@ pub(crate) struct Life {
     pub(crate) stage: Stage,
     /// The main process of this life, or of the last one.
     pub(crate) pid: Pid,
-    /// Whether its wildcard binds are narrowed.
+    /// Whether its wildcard binds are narrowed and its connects seen.
     pub(crate) guard: bool,
     /// Whether the harness has sent it something to end it.
     pub(crate) asked: bool,

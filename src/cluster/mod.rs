@@ -34,6 +34,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -75,6 +76,9 @@ pub struct NodeSpec {
     pub log_limit_bytes: u64,
     /// Its ports: where it binds one of the cluster's ports on all addresses, it gets loopback alone (Linux).
     pub ports: Vec<u16>,
+    /// Where it is told that its peers are: a connection to one of the cluster's ports anywhere else is a
+    /// [`NodeEvent::Connects`] (Linux).
+    pub links: Vec<SocketAddr>,
 }
 
 /// What happened to the cluster without being asked at that moment.
@@ -96,6 +100,14 @@ pub enum NodeEvent {
         left_behind: usize,
         /// Its last log lines, at most [`EXIT_LOG_LINES`].
         log_tail: Vec<String>,
+    },
+    /// A node tries to connect to one of the cluster's ports at an address that is none of its links; its own is among
+    /// them.
+    Connects {
+        /// Which node.
+        node: String,
+        /// Where to; on loopback.
+        address: SocketAddr,
     },
     /// The warden was killed, and all nodes with it. The run is broken.
     WardenLost {

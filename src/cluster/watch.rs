@@ -48,6 +48,10 @@ fn note(shared: &Arc<Shared>, report: Report) {
                 node.update(|life| life.answer = Some(Err(error)));
             }
         }
+        Report::Connects { node, address } => {
+            // Nobody listens any more: then nobody needs to know.
+            let _ = shared.events.send(NodeEvent::Connects { node, address });
+        }
         // The warden clears everything away by itself now.
         Report::Exited { .. } if shared.closing.load(Ordering::Acquire) => {}
         Report::Exited { node, pid, code, signal } => {

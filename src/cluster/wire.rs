@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -17,10 +18,17 @@ use super::process::Pid;
 /// From the harness to the warden. The end of the stream means: kill everything and go.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// First of all: the run's mark, and the ports on which wildcard binds are narrowed to loopback.
+    /// First of all: the run's mark, and the cluster's ports, on which wildcard binds are narrowed to loopback.
     Hello { run: String, guarded_ports: Vec<u16> },
     /// Start a process; three descriptors come along: its stdin, stdout and stderr.
-    Start { node: String, argv: Vec<String>, env: Vec<(String, String)>, cwd: OsString },
+    /// `links`: where the node is told that its peers are.
+    Start {
+        node: String,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        cwd: OsString,
+        links: Vec<SocketAddr>,
+    },
     /// The end of this process has been noted: its pid may be used anew.
     Collect { pid: Pid },
 }
@@ -33,8 +41,10 @@ pub(crate) const STDIO: usize = 3;
 pub(crate) enum Report {
     /// Ready for requests.
     Ready,
-    /// The process runs; `guard`: its wildcard binds are narrowed.
+    /// The process runs; `guard`: its wildcard binds are narrowed, and its connects are seen.
     Started { node: String, pid: Pid, guard: bool },
+    /// The node connects to one of the cluster's ports at an address that is none of its links.
+    Connects { node: String, address: SocketAddr },
     /// It could not be started.
     Refused { node: String, error: String },
     /// It has ended; its pid is kept until [`Request::Collect`].
@@ -165,6 +175,7 @@ mod tests {
                     argv: vec!["x".repeat(size)],
                     env: vec![],
                     cwd: "/".into(),
+                    links: vec![],
                 };
                 let spare = [reader.as_raw_fd(), writer.as_raw_fd(), writer.as_raw_fd()];
                 send(&left, &start, &spare).unwrap();

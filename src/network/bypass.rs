@@ -27,12 +27,49 @@ pub struct Sighting {
     pub connections: u64,
 }
 
-/// Looks for connections past the links. Made by [`super::Network::bypass`].
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "cannot be made there"))]
-pub struct Bypass {
+/// Which addresses are whose. Made by [`super::Network::whereabouts`].
+#[derive(Clone, Debug)]
+pub struct Whereabouts {
     ids: Vec<String>,
     ports: HashMap<u16, usize>,
     links: HashMap<SocketAddr, (usize, usize)>,
+}
+
+impl Whereabouts {
+    pub(super) fn new(core: &Core) -> Self {
+        let numbered = core.nodes.iter().enumerate();
+        Self {
+            ids: core.nodes.iter().map(|node| node.id.clone()).collect(),
+            ports: numbered
+                .flat_map(|(at, node)| node.ports.iter().map(move |port| (port.number, at)))
+                .collect(),
+            links: core.links.iter().map(|link| (link.address, (link.from, link.to))).collect(),
+        }
+    }
+
+    /// The node that is reached at `address`, and whose link that is.
+    fn reached(&self, address: SocketAddr) -> Option<(usize, Option<usize>)> {
+        match (self.links.get(&address), self.ports.get(&address.port())) {
+            (Some(&(from, to)), _) => Some((to, Some(from))),
+            (None, to) => to.map(|to| (*to, None)),
+        }
+    }
+
+    /// The other node that `from` reaches at `address` past its own link to it: `None` for its links and for itself, and
+    /// where nobody listens, as nothing is passed on there.
+    pub fn passed(&self, from: &str, address: SocketAddr) -> Option<&str> {
+        let (to, link_of) = self.reached(address)?;
+        let from = self.ids.iter().position(|id| id == from)?;
+        let past = from != to && link_of != Some(from);
+        let open = || link_of.is_some() || Sockets::default().listening(address.port(), None).is_some();
+        (past && open()).then(|| self.ids[to].as_str())
+    }
+}
+
+/// Looks for connections past the links. Made by [`super::Network::bypass`].
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "cannot be made there"))]
+pub struct Bypass {
+    known_places: Whereabouts,
     sockets: Sockets,
     /// Ends whose owner has been looked for so often.
     known: HashMap<(u32, SocketAddr), u8>,
@@ -44,13 +81,8 @@ impl Bypass {
         if cfg!(not(target_os = "linux")) {
             return Err(NetworkError::Unwatchable("this needs the /proc of Linux".into()));
         }
-        let numbered = core.nodes.iter().enumerate();
-        let ports =
-            numbered.flat_map(|(at, node)| node.ports.iter().map(move |port| (port.number, at))).collect();
         Ok(Self {
-            ids: core.nodes.iter().map(|node| node.id.clone()).collect(),
-            ports,
-            links: core.links.iter().map(|link| (link.address, (link.from, link.to))).collect(),
+            known_places: Whereabouts::new(core),
             sockets: Sockets::default(),
             known: HashMap::new(),
             seen: BTreeMap::new(),
@@ -62,21 +94,18 @@ impl Bypass {
         self.seen.values().cloned().collect()
     }
 
-    /// Looks at every connection there is now; `processes` are those of each node. Cheap enough for every 50 ms: the
-    /// owner is looked for only of connections to a node that are new. Returns how many were found past the links.
+    /// Looks at every connection there is now; `processes` tells those of each node, and is asked only when there are new
+    /// connections to a node, so that this is cheap enough for every 50 ms. Returns how many were found past the links. A
+    /// connection that comes and goes between two looks is missed.
     ///
     /// Errors: not on Linux, or /proc cannot be read.
     #[cfg(target_os = "linux")]
-    pub fn look(&mut self, processes: &[(String, Vec<u32>)]) -> Result<u64, NetworkError> {
+    pub fn look(&mut self, processes: impl FnOnce() -> Vec<(String, Vec<u32>)>) -> Result<u64, NetworkError> {
         let ends = self.sockets.ends().map_err(|error| NetworkError::Unwatchable(error.to_string()))?;
         let mut suspects: HashMap<u32, (SocketAddr, usize, Option<usize>)> = HashMap::new();
         let mut known = HashMap::with_capacity(self.known.len());
         for end in ends.iter().filter(|end| end.inode != 0) {
-            let (to, link_of) = match (self.links.get(&end.remote), self.ports.get(&end.remote.port())) {
-                (Some(&(from, to)), _) => (to, Some(from)),
-                (None, Some(&to)) => (to, None),
-                (None, None) => continue,
-            };
+            let Some((to, link_of)) = self.known_places.reached(end.remote) else { continue };
             let looks = self.known.get(&(end.inode, end.local)).copied().unwrap_or(0);
             known.insert((end.inode, end.local), (looks + 1).min(LOOKS));
             if looks < LOOKS {
@@ -88,9 +117,9 @@ impl Bypass {
             return Ok(0);
         }
         let mut found = 0;
-        for (id, pids) in processes {
-            let Some(from) = self.ids.iter().position(|known| known == id) else { continue };
-            for inode in pids.iter().flat_map(|pid| sockets_of(*pid)) {
+        for (id, pids) in processes() {
+            let Some(from) = self.known_places.ids.iter().position(|known| *known == id) else { continue };
+            for inode in pids.into_iter().flat_map(sockets_of) {
                 let Some(&(address, to, link_of)) = suspects.get(&inode) else { continue };
                 // Its owner is known: once is enough.
                 suspects.remove(&inode);
@@ -110,22 +139,26 @@ impl Bypass {
 
     /// Errors: always, as other processes' sockets are not to be seen on this system.
     #[cfg(not(target_os = "linux"))]
-    pub fn look(&mut self, _processes: &[(String, Vec<u32>)]) -> Result<u64, NetworkError> {
+    pub fn look(
+        &mut self,
+        _processes: impl FnOnce() -> Vec<(String, Vec<u32>)>,
+    ) -> Result<u64, NetworkError> {
         Err(NetworkError::Unwatchable("this needs the /proc of Linux".into()))
     }
 
     #[cfg(target_os = "linux")]
     fn sighted(&mut self, from: usize, to: usize, address: SocketAddr, link_of: Option<usize>) {
+        let ids = &self.known_places.ids;
         let sighting = self.seen.entry((from, to)).or_insert_with(|| Sighting {
-            from: self.ids[from].clone(),
-            to: self.ids[to].clone(),
+            from: ids[from].clone(),
+            to: ids[to].clone(),
             address,
             link_of: None,
             connections: 0,
         });
         sighting.connections += 1;
         sighting.address = address;
-        sighting.link_of = link_of.map(|owner| self.ids[owner].clone());
+        sighting.link_of = link_of.map(|owner| ids[owner].clone());
     }
 }
 

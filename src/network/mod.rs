@@ -38,7 +38,7 @@ use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::address::Addressing;
-pub use self::bypass::{Bypass, Sighting};
+pub use self::bypass::{Bypass, Sighting, Whereabouts};
 pub use self::counters::LinkCounters;
 pub use self::error::{NetworkError, Trouble};
 pub use self::policy::LinkPolicy;
@@ -247,7 +247,12 @@ impl Network {
         lock(&self.core.troubles).iter().cloned().collect()
     }
 
-    /// A watch for connections past the links.
+    /// Which addresses are whose, for telling connections past the links.
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::new(&self.core)
+    }
+
+    /// A watch for connections past the links, where nobody tells of them.
     ///
     /// Errors: other processes' connections cannot be seen on this system.
     pub fn bypass(&self) -> Result<Bypass, NetworkError> {

@@ -105,7 +105,7 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     let nemesis =
         std::thread::Builder::new().name("nemesis".into()).spawn(move || nemesis.run(epoch, &inbox))?;
     let lost = Arc::new(Mutex::new(None));
-    setup::route(events, outbox.clone(), Arc::clone(&lost))?;
+    setup::route(events, outbox.clone(), &shared, Arc::clone(&lost))?;
     if let Err(error) = bypass::watch(&shared, &workload.cluster.nodes) {
         outcome.notes.push(error.to_string());
     }

@@ -5,12 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::bypass::Bypasses;
 use super::engine::{Events, Options};
 use super::folder::Folder;
 use super::world::{Readiness, Shared};
@@ -120,7 +119,7 @@ fn attempt(
         network,
         recorder: Arc::clone(recorder),
         readiness: Readiness::default(),
-        bypasses: Bypasses::default(),
+        bypasses: Arc::default(),
         progress,
         targets,
         clients: workload.load.clients,
@@ -181,9 +180,10 @@ fn specs(
     let mut specs = Vec::new();
     for (place, (id, port)) in ids.iter().zip(ports.ports()).enumerate() {
         let dir = parent.join(id);
-        let mut peers = Vec::new();
+        let (mut peers, mut links) = (Vec::new(), Vec::new());
         for (peer, peer_port) in ids.iter().zip(ports.ports()).filter(|(peer, _)| *peer != id) {
             let address = network.address(id, peer, peer_port).map_err(SetupError::harness)?;
+            links.push(address);
             peers.push(PeerFacts { id: peer.clone(), host: address.ip().to_string(), port: address.port() });
         }
         std::fs::create_dir_all(&dir).map_err(SetupError::Folder)?;
@@ -197,6 +197,7 @@ fn specs(
             log_path: folder.nodes().join(format!("{id}.log")),
             log_limit_bytes: workload.cluster.log_limit,
             ports: vec![port],
+            links,
         });
     }
     Ok(specs)
@@ -246,22 +247,33 @@ const EXIT_TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// A node that ended before it was ready, if there is one, or will be within `patience`.
 fn early_exit(shared: &Shared, events: &Events, patience: Duration) -> Option<Failure> {
-    match events.recv_timeout(patience).ok()? {
-        NodeEvent::Exited { node, pid, status, left_behind, log_tail, .. } => {
-            let exit = exit_of(pid, status, log_tail);
-            shared.note_exit(&node, &exit, false);
-            let how = match (exit.signal, exit.code) {
-                (Some(signal), _) => format!("was ended by signal {signal}"),
-                (None, code) => format!("exited with code {}", code.unwrap_or_default()),
-            };
-            let mut what = format!("node {node} {how} before it was ready");
-            if left_behind > 0 || exit.code == Some(0) {
-                what.push_str("; a node has to stay in the foreground");
+    let deadline = Instant::now() + patience;
+    loop {
+        match events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()? {
+            NodeEvent::Exited { node, pid, status, left_behind, log_tail, .. } => {
+                let exit = exit_of(pid, status, log_tail);
+                shared.note_exit(&node, &exit, false);
+                return Some(ended_early(node, exit, left_behind));
             }
-            Some(Failure { what, node: Some(node), log: exit.log })
+            NodeEvent::WardenLost { .. } => {
+                return Some(Failure { what: WARDEN_LOST.to_owned(), ..Failure::default() });
+            }
+            // Nothing is impaired yet.
+            NodeEvent::Connects { .. } => {}
         }
-        NodeEvent::WardenLost { .. } => Some(Failure { what: WARDEN_LOST.to_owned(), ..Failure::default() }),
     }
+}
+
+fn ended_early(node: String, exit: Exit, left_behind: usize) -> Failure {
+    let how = match (exit.signal, exit.code) {
+        (Some(signal), _) => format!("was ended by signal {signal}"),
+        (None, code) => format!("exited with code {}", code.unwrap_or_default()),
+    };
+    let mut what = format!("node {node} {how} before it was ready");
+    if left_behind > 0 || exit.code == Some(0) {
+        what.push_str("; a node has to stay in the foreground");
+    }
+    Failure { what, node: Some(node), log: exit.log }
 }
 
 fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Failure {
@@ -282,21 +294,30 @@ fn exit_of(pid: u32, status: ExitStatus, log: Vec<String>) -> Exit {
     Exit { pid, signal: status.signal, code: status.code, log }
 }
 
-/// Tells the nemesis of every process that ends, until the cluster is gone. `lost` is set when the warden is.
+/// Tells the nemesis of every process that ends, and counts connections past the links, until the cluster is gone. `lost`
+/// is set when the warden is.
 ///
 /// # Errors
 /// When no thread can be made.
 pub(super) fn route(
     events: Events,
     nemesis: Sender<Message>,
+    shared: &Shared,
     lost: Arc<Mutex<Option<String>>>,
 ) -> io::Result<()> {
+    // Not all of `shared`: the events end when it is dropped.
+    let (bypasses, whereabouts) = (Arc::clone(&shared.bypasses), shared.network.whereabouts());
     let follow = move || {
         for event in events {
             match event {
                 NodeEvent::Exited { node, pid, status, log_tail, .. } => {
                     // Once the nemesis has left, the run is over and the cluster is being ended.
                     let _ = nemesis.send(Message::Exited(node, exit_of(pid, status, log_tail)));
+                }
+                NodeEvent::Connects { node, address } => {
+                    if let Some(reached) = whereabouts.passed(&node, address) {
+                        bypasses.add(&node, reached);
+                    }
                 }
                 NodeEvent::WardenLost { .. } => {
                     let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);

@@ -68,7 +68,7 @@ pub struct Shared {
     /// Who has answered.
     pub readiness: Readiness,
     /// Who was seen walking past a link.
-    pub bypasses: Bypasses,
+    pub bypasses: Arc<Bypasses>,
     /// What is shown meanwhile.
     pub progress: Progress,
     /// Whom to ask, for probes.

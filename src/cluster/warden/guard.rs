@@ -1,10 +1,14 @@
-//! The wildcard guard (Linux): a node that binds `0.0.0.0:port` or `[::]:port` gets loopback alone.
+//! The guard (Linux): each node's bind(2) and connect(2), and nothing else, are put before the warden
+//! (seccomp_unotify(2)).
 //!
-//! The links to a node listen on addresses of their own, 127.x.y.z, with the node's real port. A wildcard bind would
-//! claim that port on every address and collide with them. So bind(2), and nothing else, of each node is put before the
-//! warden (seccomp_unotify(2)): a wildcard bind of a TCP socket to one of the cluster's ports is carried out as a bind to
-//! 127.0.0.1 on the node's behalf; every other bind takes its usual course. Where the kernel or a container forbids
-//! this, nodes simply run without a guard.
+//! - A node that binds `0.0.0.0:port` or `[::]:port` gets loopback alone. The links to a node listen on addresses of their
+//!   own, 127.x.y.z, with the node's real port; a wildcard bind would claim that port on every address and collide with
+//!   them. So a wildcard bind of a TCP socket to one of the cluster's ports is carried out as a bind to 127.0.0.1 on the
+//!   node's behalf; every other bind takes its usual course.
+//! - A node that connects to one of the cluster's ports at an address that is none of its links is seen doing so, however
+//!   short its connection. Every connect takes its usual course.
+//!
+//! Where the kernel or a container forbids this, nodes simply run without a guard.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod imp {
@@ -12,7 +16,7 @@ mod imp {
     use std::fs::File;
     use std::io;
     use std::mem::size_of;
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
     use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
     use std::os::unix::fs::FileExt as _;
     use std::os::unix::net::UnixStream;
@@ -76,7 +80,7 @@ mod imp {
         pidfd(own).is_ok_and(|own| borrow_fd(&own, libc::STDIN_FILENO).is_ok())
     }
 
-    /// In the forked child: puts its binds before the warden. Without success it runs unguarded.
+    /// In the forked child: puts its binds and connects before the warden. Without success it runs unguarded.
     pub(crate) fn install(handover: RawFd) {
         if let Ok(listener) = install_filter() {
             let fds = [listener.as_raw_fd()];
@@ -98,9 +102,10 @@ mod imp {
         let equals = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
         let mut program = [
             statement(load, ARCHITECTURE, 0, 0),
-            statement(equals, NATIVE, 0, 3),
+            statement(equals, NATIVE, 0, 4),
             statement(load, NUMBER, 0, 0),
-            statement(equals, libc::SYS_bind as u32, 0, 1),
+            statement(equals, libc::SYS_bind as u32, 1, 0),
+            statement(equals, libc::SYS_connect as u32, 0, 1),
             statement(libc::BPF_RET, libc::SECCOMP_RET_USER_NOTIF, 0, 0),
             statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0, 0),
         ];
@@ -112,7 +117,7 @@ mod imp {
         let finest = fine | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
         let attempt = |flags: libc::c_ulong| {
             let mode = libc::SECCOMP_SET_MODE_FILTER;
-            // SAFETY: `program` points to six instructions that live until the call returns.
+            // SAFETY: `program` points to seven instructions that live until the call returns.
             let fd = unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) };
             if fd < 0 {
                 return Err(io::Error::last_os_error());
@@ -132,6 +137,8 @@ mod imp {
     /// The listener for one node and all its descendants.
     pub(crate) struct Guard {
         listener: OwnedFd,
+        node: String,
+        links: Vec<SocketAddr>,
     }
 
     /// The kernel may know a longer struct than libc; it writes no more than this.
@@ -151,27 +158,36 @@ mod imp {
     }
 
     impl Guard {
-        /// Always some here; elsewhere there is no guard.
-        pub(crate) fn new(listener: OwnedFd) -> Option<Self> {
-            Some(Self { listener })
+        /// Always some here; elsewhere there is no guard. `links`: where `node` was told that its peers are.
+        pub(crate) fn new(listener: OwnedFd, node: String, links: Vec<SocketAddr>) -> Option<Self> {
+            Some(Self { listener, node, links })
+        }
+
+        pub(crate) fn node(&self) -> &str {
+            &self.node
         }
 
         pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
             self.listener.as_fd()
         }
 
-        /// Answers the bind that waits. Call it when the listener is readable.
-        pub(crate) fn answer(&mut self, ports: &BTreeSet<u16>) {
+        /// Answers the bind or connect that waits. Call it when the listener is readable. Some: the node connects to one
+        /// of `ports` there, which is none of its links.
+        pub(crate) fn answer(&mut self, ports: &BTreeSet<u16>) -> Option<SocketAddr> {
             let mut request: Padded<libc::seccomp_notif> = Padded { space: [0; 64] };
             let fd = self.listener.as_raw_fd();
             // SAFETY: the buffer is zeroed as the kernel demands, and large enough.
             if unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut request) } < 0 {
                 // ENOENT: whoever asked died meanwhile.
-                return;
+                return None;
             }
             // SAFETY: filled in by the kernel; all fields are plain integers.
             let request = unsafe { request.value };
-            let answer = self.decide(&request, ports).unwrap_or(Answer::Continue);
+            let connects = libc::c_long::from(request.data.nr) == libc::SYS_connect;
+            let (answer, past) = match connects {
+                true => (Answer::Continue, self.past_links(&request, ports).unwrap_or(None)),
+                false => (self.decide(&request, ports).unwrap_or(Answer::Continue), None),
+            };
             let (error, flags) = match answer {
                 Answer::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
                 Answer::Done(errno) => (-errno, 0),
@@ -180,6 +196,28 @@ mod imp {
             response.value = libc::seccomp_notif_resp { id: request.id, val: 0, error, flags };
             // SAFETY: as above. ENOENT again: it died while we thought about it, and its socket with it.
             unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response) };
+            past
+        }
+
+        /// Where a TCP connect to one of the cluster's ports goes, if that is none of the node's links.
+        fn past_links(
+            &self,
+            request: &libc::seccomp_notif,
+            ports: &BTreeSet<u16>,
+        ) -> io::Result<Option<SocketAddr>> {
+            let [fd, address, length, ..] = request.data.args;
+            let Some(address) = local(&read_address(request.pid, address, length as usize)?) else {
+                return Ok(None);
+            };
+            if !ports.contains(&address.port()) || self.links.contains(&address) {
+                return Ok(None);
+            }
+            let owner = pidfd(thread_group(request.pid)?)?;
+            if !self.still_waits(request.id) {
+                return Ok(None);
+            }
+            let socket = socket2::Socket::from(borrow_fd(&owner, fd as RawFd)?);
+            Ok(is_tcp(&socket)?.then_some(address))
         }
 
         fn still_waits(&self, id: u64) -> bool {
@@ -202,9 +240,7 @@ mod imp {
                 return Ok(Answer::Continue);
             }
             let socket = socket2::Socket::from(borrow_fd(&owner, fd as RawFd)?);
-            let is_tcp =
-                matches!(socket.protocol()?.map(i32::from), Some(libc::IPPROTO_TCP | libc::IPPROTO_MPTCP));
-            if !is_tcp {
+            if !is_tcp(&socket)? {
                 return Ok(Answer::Continue);
             }
             let narrowed = match socket.domain()? {
@@ -234,20 +270,42 @@ mod imp {
         Ok(bytes)
     }
 
-    /// The port of a sockaddr that means every address (ip(7), ipv6(7)).
-    pub(super) fn wildcard_port(address: &[u8]) -> Option<u16> {
-        let family = u16::from_ne_bytes(*address.first_chunk()?);
-        let port = u16::from_be_bytes(*address.get(2..)?.first_chunk()?);
-        let wildcard = match i32::from(family) {
+    fn is_tcp(socket: &socket2::Socket) -> io::Result<bool> {
+        let protocol = socket.protocol()?.map(i32::from);
+        Ok(matches!(protocol, Some(libc::IPPROTO_TCP | libc::IPPROTO_MPTCP)))
+    }
+
+    /// A sockaddr (ip(7), ipv6(7)); an IPv4 address in IPv6's clothes is told as what it is.
+    fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
+        let family = u16::from_ne_bytes(*bytes.first_chunk()?);
+        let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
+        let ip = match i32::from(family) {
             // A short sockaddr_in is refused by the kernel.
-            libc::AF_INET | libc::AF_UNSPEC if address.len() >= 16 => address[4..8] == [0; 4],
-            libc::AF_INET6 if address.len() >= 24 => {
-                let host: [u8; 16] = *address.get(8..)?.first_chunk()?;
-                host == [0; 16] || host == Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets()
+            libc::AF_INET | libc::AF_UNSPEC if bytes.len() >= 16 => {
+                IpAddr::V4(Ipv4Addr::from(*bytes.get(4..)?.first_chunk::<4>()?))
             }
-            _ => false,
+            libc::AF_INET6 if bytes.len() >= 24 => {
+                Ipv6Addr::from(*bytes.get(8..)?.first_chunk::<16>()?).to_canonical()
+            }
+            _ => return None,
         };
-        wildcard.then_some(port)
+        Some(SocketAddr::new(ip, port))
+    }
+
+    /// The port of a sockaddr that means every address.
+    pub(super) fn wildcard_port(address: &[u8]) -> Option<u16> {
+        socket_address(address).filter(|address| address.ip().is_unspecified()).map(|address| address.port())
+    }
+
+    /// Where on this machine's loopback a connect to this sockaddr arrives; connecting to every address means loopback.
+    pub(super) fn local(address: &[u8]) -> Option<SocketAddr> {
+        let mut address = socket_address(address)?;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        address.ip().is_loopback().then_some(address)
     }
 
     /// The process a thread belongs to.
@@ -285,6 +343,7 @@ mod imp {
 mod imp {
     use std::collections::BTreeSet;
     use std::convert::Infallible;
+    use std::net::SocketAddr;
     use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
     /// There is no guard on this system, so there is never one of these.
@@ -311,15 +370,19 @@ mod imp {
 
     impl Guard {
         /// Nobody can have a listener to call it with; one that came from nowhere guards nothing.
-        pub(crate) fn new(_listener: OwnedFd) -> Option<Self> {
+        pub(crate) fn new(_listener: OwnedFd, _node: String, _links: Vec<SocketAddr>) -> Option<Self> {
             None
+        }
+
+        pub(crate) fn node(&self) -> &str {
+            match self.0 {}
         }
 
         pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
             match self.0 {}
         }
 
-        pub(crate) fn answer(&mut self, _ports: &BTreeSet<u16>) {
+        pub(crate) fn answer(&mut self, _ports: &BTreeSet<u16>) -> Option<SocketAddr> {
             match self.0 {}
         }
     }
@@ -331,7 +394,7 @@ pub(super) use imp::{Guard, Handover, install};
 mod tests {
     use std::net::SocketAddr;
 
-    use super::imp::wildcard_port;
+    use super::imp::{local, wildcard_port};
 
     fn bytes(address: &str) -> Vec<u8> {
         let address = socket2::SockAddr::from(address.parse::<SocketAddr>().unwrap());
@@ -348,5 +411,21 @@ mod tests {
         assert_eq!(wildcard_port(&bytes("[::1]:8000")), None);
         assert_eq!(wildcard_port(&bytes("0.0.0.0:8000")[..8]), None);
         assert_eq!(wildcard_port(&[]), None);
+    }
+
+    #[test]
+    fn only_loopback_is_local() {
+        let local = |address: &str| local(&bytes(address)).map(|address| address.to_string());
+        for (asked, arrives) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000"),
+            ("127.33.2.1:8000", "127.33.2.1:8000"),
+            ("[::ffff:127.0.0.1]:8000", "127.0.0.1:8000"),
+            ("[::1]:8000", "[::1]:8000"),
+            ("0.0.0.0:8000", "127.0.0.1:8000"),
+            ("[::]:8000", "[::1]:8000"),
+        ] {
+            assert_eq!(local(asked).as_deref(), Some(arrives), "{asked}");
+        }
+        assert_eq!(local("192.0.2.1:8000"), None);
     }
 }

@@ -168,7 +168,7 @@ impl Warden {
         }
     }
 
-    /// Waits until there is something to do. Binds of guarded nodes are answered here.
+    /// Waits until there is something to do. Binds and connects of guarded nodes are answered here.
     fn wait(&mut self) -> io::Result<(PollFlags, bool)> {
         let mut polled: Vec<PollFd<'_>> = [self.stream.as_fd(), self.bell.as_fd()]
             .into_iter()
@@ -183,15 +183,20 @@ impl Warden {
             polled.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
         let mut guard_events = events[2..].iter();
         let ports = &self.guarded_ports;
+        let mut reports = Vec::new();
         self.guards.retain_mut(|guard| {
             let events = guard_events.next().copied().unwrap_or(PollFlags::empty());
             if events.contains(PollFlags::POLLIN) {
-                guard.answer(ports);
+                let past = guard.answer(ports);
+                reports.extend(past.map(|address| (guard.node().to_owned(), address)));
                 return true;
             }
             // Hung up: the last process under this guard is gone.
             events.is_empty()
         });
+        for (node, address) in reports {
+            wire::send(&self.stream, &Report::Connects { node, address }, &[])?;
+        }
         Ok((events[0], !events[1].is_empty()))
     }
 
@@ -201,7 +206,7 @@ impl Warden {
                 self.run = run;
                 self.guarded_ports = guarded_ports.into_iter().collect();
             }
-            Request::Start { node, argv, env, cwd } => {
+            Request::Start { node, argv, env, cwd, links } => {
                 let stdio: Option<[OwnedFd; wire::STDIO]> = self.inbox.take_fds();
                 let Some(stdio) = stdio else {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a start came without its pipes"));
@@ -210,7 +215,8 @@ impl Warden {
                 let report = match spawn::spawn(&argv, &env, &cwd, stdio, guarded) {
                     Ok((pid, listener)) => {
                         let guard = listener.is_some();
-                        self.guards.extend(listener.and_then(Guard::new));
+                        let guarded = |listener| Guard::new(listener, node.clone(), links);
+                        self.guards.extend(listener.and_then(guarded));
                         self.nodes.push(Node { id: node.clone(), pid, ended: false });
                         Report::Started { node, pid, guard }
                     }
@@ -254,7 +260,7 @@ impl Warden {
         for node in &self.nodes {
             let _ = killpg(nix::unistd::Pid::from_raw(node.pid), Signal::SIGKILL);
         }
-        // Nobody answers a bind from here on: whoever waits for an answer must be let go to die.
+        // Nobody answers a bind or connect from here on: whoever waits for an answer must be let go to die.
         self.guards.clear();
         let deadline = Instant::now() + SWEEP_LIMIT;
         let own = std::process::id() as Pid;

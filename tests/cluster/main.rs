@@ -3,17 +3,16 @@
 //! Python nodes are skipped, with a word, where there is no python3.
 #![cfg(target_os = "linux")]
 
+mod guard;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use harness::cluster::{
-    Cluster, ClusterError, ExitStatus, Launch, NodeEvent, NodeSpec, NodeState, Signal, ports,
-};
+use harness::cluster::{Cluster, ClusterError, ExitStatus, Launch, NodeEvent, NodeSpec, NodeState, Signal};
 
 /// How long to wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +51,7 @@ fn spec(dir: &Path, id: &str, argv: &[&str]) -> NodeSpec {
         log_path: dir.join(format!("nodes/{id}.log")),
         log_limit_bytes: 1 << 20,
         ports: Vec::new(),
+        links: Vec::new(),
     }
 }
 
@@ -381,6 +381,7 @@ fn the_loss_of_the_warden_is_an_event_and_leaves_nothing_alive() {
                 }
                 // The kernel's SIGKILL and the warden's own may be seen in either order.
                 NodeEvent::Exited { node, .. } => assert_eq!(node, "A"),
+                event @ NodeEvent::Connects { .. } => panic!("{event:?}"),
             }
         }
         assert!(matches!(fixture.cluster.start("A"), Err(ClusterError::WardenLost)));
@@ -467,109 +468,5 @@ fn nothing_outlives_a_kill_of_the_harness() {
         within(AFTERLIFE, "nothing left", || {
             !exists(warden) && alive(mark).is_empty() && alive(&needle).is_empty()
         });
-    }
-}
-
-/// Binds in threads, because a bind then comes from a thread that is not its process's first.
-const BINDER: &str = r#"
-import socket, threading, os
-ports = [int(port) for port in os.environ["PORTS"].split()]
-def tcp(family, host, port, v6only=None):
-    s = socket.socket(family, socket.SOCK_STREAM)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if v6only is not None: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
-    s.bind((host, port)); s.listen(5)
-    return s
-def udp():
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.bind(("0.0.0.0", ports[0]))
-    kept.append(s)
-    return s
-kept = []
-def serve(s):
-    while True:
-        c, _ = s.accept(); c.sendall(b"here"); c.close()
-def bind(name, make):
-    try: s = make()
-    except OSError as e: return print(name, "error", e.errno)
-    print(name, s.getsockname()[0])
-    if s.type == socket.SOCK_STREAM: threading.Thread(target=serve, args=(s,), daemon=True).start()
-def run(name, make):
-    t = threading.Thread(target=bind, args=(name, make)); t.start(); t.join()
-run("any", lambda: tcp(socket.AF_INET, "0.0.0.0", ports[0]))
-run("empty", lambda: tcp(socket.AF_INET, "", ports[1]))
-run("dual", lambda: tcp(socket.AF_INET6, "::", ports[2], 0))
-run("six", lambda: tcp(socket.AF_INET6, "::", ports[3], 1))
-run("again", lambda: tcp(socket.AF_INET, "0.0.0.0", ports[0]))
-run("other", lambda: tcp(socket.AF_INET, "0.0.0.0", 0))
-run("udp", udp)
-if os.fork() == 0:
-    bind("forked", lambda: tcp(socket.AF_INET, "0.0.0.0", ports[4])); os._exit(0)
-os.wait()
-print("done")
-threading.Event().wait()
-"#;
-
-/// Found out without the code under test, which falls back in silence.
-fn kernel_can_guard() -> bool {
-    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    // SAFETY: both calls take integers alone; the descriptors live as long as the test process.
-    let borrowed = unsafe {
-        let own = libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0);
-        libc::syscall(libc::SYS_pidfd_getfd, own, libc::STDERR_FILENO, 0)
-    };
-    actions.split_whitespace().any(|action| action == "user_notif") && borrowed >= 0
-}
-
-#[test]
-fn wildcard_binds_are_narrowed_to_loopback() {
-    let block = ports::allocate(5, None).unwrap();
-    let ports: Vec<u16> = block.ports().collect();
-    let Some(fixture) = python(BINDER, &ports) else { return };
-    fixture.cluster.start("A").unwrap();
-    fixture.wait_line("done");
-    if !kernel_can_guard() {
-        return eprintln!("skipped: seccomp user notification or pidfd_getfd is not to be had here");
-    }
-    assert!(fixture.cluster.wildcard_guard("A"));
-    let expected = [
-        "any 127.0.0.1",
-        "empty 127.0.0.1",
-        "dual ::ffff:127.0.0.1",
-        "six ::1",
-        &format!("again error {}", libc::EADDRINUSE),
-        "other 0.0.0.0",
-        "udp 0.0.0.0",
-        "forked 127.0.0.1",
-        "done",
-    ];
-    assert_eq!(fixture.cluster.log_tail("A", 20), expected);
-    for port in &ports[..3] {
-        // A link can have the node's own port on an address of its own, and the node answers on loopback.
-        TcpListener::bind(("127.77.1.1", *port)).unwrap();
-        let mut answer = String::new();
-        TcpStream::connect(("127.0.0.1", *port)).unwrap().read_to_string(&mut answer).unwrap();
-        assert_eq!(answer, "here");
-    }
-    assert!(UdpSocket::bind(("127.77.1.1", ports[0])).is_err(), "UDP is none of the guard's business");
-}
-
-#[test]
-fn a_guarded_node_is_killed_and_restarted_amid_its_binds() {
-    let script = "import socket, os\nprint('up')\n\
-                  while True:\n s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n \
-                  s.bind(('', int(os.environ['PORTS']))); s.close()";
-    let block = ports::allocate(1, None).unwrap();
-    let Some(fixture) = python(script, &[block.first()]) else { return };
-    for round in 1..21 {
-        fixture.cluster.start("A").unwrap();
-        eventually("up", || fixture.cluster.log_stats("A").lines == round);
-        if round % 2 == 0 {
-            fixture.cluster.signal("A", Signal::SIGSTOP).unwrap();
-            assert!(fixture.cluster.wait_state("A", NodeState::Stopped, soon()));
-        }
-        fixture.cluster.kill("A").unwrap();
-        let status = fixture.cluster.wait_exit("A", soon()).unwrap();
-        assert_eq!(status.signal, Some(9), "{:?}", fixture.cluster.log_tail("A", 10));
     }
 }

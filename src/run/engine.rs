@@ -14,14 +14,14 @@ use tokio::sync::watch;
 use super::bypass;
 use super::folder::Folder;
 use super::interrupt::Interrupt;
-use super::settle::agree;
+use super::settle::settle;
 use super::setup::{self, System};
 use super::world::{Real, Shared};
 use crate::check;
 use crate::fault::nemesis::{Ineffective, Nemesis};
 use crate::fault::world::Message;
 use crate::history::{History, Phase, reader};
-use crate::load::{self, LoadStats, Prober};
+use crate::load::{self, LoadStats, Plan};
 use crate::report::build::{Checked, RunFacts};
 use crate::report::progress::{ProgressMode, RunEvent};
 use crate::report::results::{Failure, NotUnderstood, Results, Versions};
@@ -68,7 +68,7 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
     }
     let interrupted = options.interrupt.asked();
     if interrupted {
-        outcome.fail("the run was interrupted before its end", Vec::new());
+        outcome.fail("the run was interrupted before its end");
     }
     let history = read_history(&folder, &mut outcome);
     // Of a system that never came up there is nothing to judge, and its failure is all there is to tell.
@@ -89,8 +89,8 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn fail(&mut self, what: impl Into<String>, log: Vec<String>) {
-        self.failures.push(Failure { what: what.into(), log, ..Failure::default() });
+    fn fail(&mut self, what: impl Into<String>) {
+        self.failures.push(Failure { what: what.into(), ..Failure::default() });
     }
 }
 
@@ -121,12 +121,20 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     outcome.load_took = epoch.elapsed().min(workload.load.duration);
     match runtime.block_on(load) {
         Ok(stats) => outcome.load = Some(stats),
-        Err(error) => outcome.fail(format!("the load generator failed: {error}"), Vec::new()),
+        Err(error) => outcome.fail(format!("the load generator failed: {error}")),
     }
 
     let cut_short = options.interrupt.asked() || is_lost(&lost);
-    let settled =
-        !cut_short && heal_and_settle(workload, options, &shared, &runtime, &outbox, &lost, outcome);
+    let ending = Ending {
+        workload,
+        options,
+        shared: &shared,
+        runtime: &runtime,
+        plan: &plan,
+        nemesis: &outbox,
+        lost: &lost,
+    };
+    let settled = !cut_short && ending.heal_and_settle(outcome);
     if let Some(load) = &mut outcome.load {
         // Answers to the final questions may not have been understood either.
         load.nodes = shared.targets.live().stats(workload.load.rate, outcome.load_took).nodes;
@@ -140,10 +148,10 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
         if workload.faults.iter().any(|fault| fault.label == ineffective.label) {
             continue;
         }
-        outcome.fail(format!("{} did not take effect: {}", ineffective.label, ineffective.why), Vec::new());
+        outcome.fail(format!("{} did not take effect: {}", ineffective.label, ineffective.why));
     }
     if let Some(why) = lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        outcome.fail(why, Vec::new());
+        outcome.fail(why);
     }
     shut_down(shared, runtime, outcome);
     drop(ports);
@@ -152,8 +160,6 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
 
 /// How often the run looks whether it should end.
 const WATCH_POLL: Duration = Duration::from_millis(10);
-/// How often the replicas are asked what they hold.
-const SETTLE_POLL: Duration = Duration::from_millis(50);
 
 fn is_lost(lost: &Mutex<Option<String>>) -> bool {
     lost.lock().unwrap_or_else(PoisonError::into_inner).is_some()
@@ -164,84 +170,48 @@ fn phase(shared: &Shared, phase: Phase) {
     shared.progress.event(&RunEvent::Phase(phase));
 }
 
-/// Lifts every fault and waits until the replicas agree. False: it was cut short, with no time to agree.
-fn heal_and_settle(
-    workload: &Workload,
-    options: &Options,
-    shared: &Arc<Shared>,
-    runtime: &Runtime,
-    nemesis: &Sender<Message>,
-    lost: &Mutex<Option<String>>,
-    outcome: &mut Outcome,
-) -> bool {
-    let cut_short = || options.interrupt.asked() || shared.recorder.has_failed() || is_lost(lost);
-    phase(shared, Phase::Heal);
-    let (done, healed) = mpsc::channel();
-    if nemesis.send(Message::Heal(done)).is_err() || healed.recv().is_err() {
-        outcome.fail("the fault injector is gone: faults could not be lifted", Vec::new());
-        return false;
-    }
-    let healed = Instant::now();
-    while !shared.readiness.waiting().is_empty() && healed.elapsed() < workload.cluster.ready_within {
-        if cut_short() {
-            return false;
-        }
-        std::thread::sleep(WATCH_POLL);
-    }
-    phase(shared, Phase::Settle);
-    let keys = shared.targets.live().scheduled_until();
-    let keys =
-        crate::load::Plan::new(&workload.load, workload.seed, workload.cluster.nodes.len()).keys_until(keys);
-    let agreed = runtime.block_on(settle(workload, shared, &keys, &cut_short));
-    if agreed {
-        let ms = u64::try_from(healed.elapsed().as_millis()).unwrap_or(u64::MAX);
-        shared.recorder.nemesis("converged", None, &json!({"ms": ms}));
-    }
-    agreed || !cut_short()
+/// A run between its load and its end.
+struct Ending<'a> {
+    workload: &'a Workload,
+    options: &'a Options,
+    shared: &'a Arc<Shared>,
+    runtime: &'a Runtime,
+    plan: &'a Plan,
+    nemesis: &'a Sender<Message>,
+    lost: &'a Mutex<Option<String>>,
 }
 
-/// Asks every node what it holds, again and again, until all agree, the time is up or it is cut short.
-async fn settle(
-    workload: &Workload,
-    shared: &Arc<Shared>,
-    keys: &[Arc<str>],
-    cut_short: &impl Fn() -> bool,
-) -> bool {
-    let places = 0..workload.cluster.nodes.len();
-    let mut probers: Vec<_> =
-        places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
-    let began = Instant::now();
-    loop {
-        let asked = probers.iter_mut().map(|prober| prober.snapshot(keys));
-        let answers = join_all(asked).await;
-        let held: Vec<_> = answers.iter().map(|answer| answer.snapshot.as_deref()).collect();
-        if agree(&held) {
-            return true;
-        }
-        if began.elapsed() >= workload.settle_within || cut_short() {
+impl Ending<'_> {
+    fn cut_short(&self) -> bool {
+        self.options.interrupt.asked() || self.shared.recorder.has_failed() || is_lost(self.lost)
+    }
+
+    /// Lifts every fault and waits until the replicas agree. False: it was cut short, with no time to agree.
+    fn heal_and_settle(&self, outcome: &mut Outcome) -> bool {
+        let shared = self.shared;
+        phase(shared, Phase::Heal);
+        let (done, healed) = mpsc::channel();
+        if self.nemesis.send(Message::Heal(done)).is_err() || healed.recv().is_err() {
+            outcome.fail("the fault injector is gone: faults could not be lifted");
             return false;
         }
-        tokio::time::sleep(SETTLE_POLL).await;
-    }
-}
-
-/// All of them at the same time, on this task.
-async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut pending: Vec<_> = futures.map(|future| (Some(Box::pin(future)), None)).collect();
-    std::future::poll_fn(|context| {
-        let mut all = true;
-        for (future, output) in &mut pending {
-            if let Some(running) = future {
-                match running.as_mut().poll(context) {
-                    std::task::Poll::Ready(done) => (*future, *output) = (None, Some(done)),
-                    std::task::Poll::Pending => all = false,
-                }
+        let healed = Instant::now();
+        let ready_within = self.workload.cluster.ready_within;
+        while !shared.readiness.waiting().is_empty() && healed.elapsed() < ready_within {
+            if self.cut_short() {
+                return false;
             }
+            std::thread::sleep(WATCH_POLL);
         }
-        if all { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    pending.into_iter().filter_map(|(_, output)| output).collect()
+        phase(shared, Phase::Settle);
+        let keys = self.plan.keys_until(shared.targets.live().scheduled_until());
+        let agreed = self.runtime.block_on(settle(self.workload, shared, &keys, &|| self.cut_short()));
+        if agreed {
+            let ms = u64::try_from(healed.elapsed().as_millis()).unwrap_or(u64::MAX);
+            shared.recorder.nemesis("converged", None, &json!({"ms": ms}));
+        }
+        agreed || !self.cut_short()
+    }
 }
 
 fn leave(
@@ -254,7 +224,7 @@ fn leave(
     match thread.join() {
         Ok((ineffective, _)) => ineffective,
         Err(_) => {
-            outcome.fail("the fault injector broke down; this is a bug of the harness", Vec::new());
+            outcome.fail("the fault injector broke down; this is a bug of the harness");
             Vec::new()
         }
     }
@@ -266,20 +236,20 @@ fn shut_down(shared: Arc<Shared>, runtime: Runtime, outcome: &mut Outcome) {
         shared.recorder.nemesis("bypass", None, &json!({"from": from, "to": to, "seen": seen}));
     }
     for trouble in shared.network.troubles() {
-        outcome.fail(trouble.to_string(), Vec::new());
+        outcome.fail(trouble.to_string());
     }
     if let Err(error) = shared.cluster.shutdown() {
-        outcome.fail(error.to_string(), Vec::new());
+        outcome.fail(error.to_string());
     }
     runtime.shutdown_timeout(Duration::from_millis(200));
     if let Err(error) = shared.recorder.finish() {
-        outcome.fail(format!("the history is not whole: {error}"), Vec::new());
+        outcome.fail(format!("the history is not whole: {error}"));
     }
 }
 
 fn read_history(folder: &Folder, outcome: &mut Outcome) -> History {
     reader::read(&folder.history()).unwrap_or_else(|error| {
-        outcome.fail(format!("the history cannot be read back: {error}"), Vec::new());
+        outcome.fail(format!("the history cannot be read back: {error}"));
         History::default()
     })
 }

@@ -211,6 +211,11 @@ fn no_answer(facts: &Facts, node: NodeId) -> Violation {
     }
 }
 
+fn sorted(mut names: Vec<&str>) -> Vec<String> {
+    names.sort_unstable();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 impl Diverged {
     fn tell(&self, facts: &Facts) -> Violation {
         let names = |nodes: &[NodeId]| nodes.iter().map(|node| facts.node_name(*node)).collect::<Vec<_>>();
@@ -222,7 +227,8 @@ impl Diverged {
             let verb = if nodes.len() == 1 { "holds" } else { "hold" };
             format!("{} {verb} {what}", list(&names(nodes)))
         });
-        let states = states.collect::<Vec<_>>().join(", but ");
+        let states = states.collect::<Vec<_>>();
+        let states = format!("{}, but {}", states[0], list(&states[1..]));
         let key = facts.key_name(self.key);
         let waited = at(self.waited_ns);
         let newest = self.groups[0].0;
@@ -234,7 +240,7 @@ impl Diverged {
         Violation {
             kind: "diverged",
             key: Some(key.into()),
-            nodes: names(&lagging).into_iter().map(str::to_owned).collect(),
+            nodes: sorted(names(&lagging)),
             story: format!("{waited} after everything was healed, {states} under {key}.{written}"),
             cause: self.cause(facts),
             ops: self.ops.clone(),
@@ -298,6 +304,16 @@ impl Diverged {
             return format!("{lag} never received the newest write of {key}.");
         };
         let from = facts.node_name(writer.node);
+        // What an older write replaced would have left that write.
+        let replaced = match self.groups[1].0.filter(|id| !facts.sight(*id).is_nil()) {
+            Some(_) => format!(", or {lag} let an older write replace it"),
+            None => String::new(),
+        };
+        if writer.node != lagging && !facts.same_life(writer.node, writer.op.invoked_ns, u64::MAX) {
+            return format!(
+                "{from} was ended, perhaps before it had sent {key} to {lag}, and nobody sent it afterwards{replaced}."
+            );
+        }
         if !facts.same_life(lagging, writer.op.invoked_ns, u64::MAX) {
             return format!("{from} never sent {key} to {lag} again after {lag} came back.");
         }
@@ -310,9 +326,7 @@ impl Diverged {
                 format!("{from} never sent {key} to {lag} again after \"{}\" was over.", fault.label)
             }
             None => {
-                format!(
-                    "{from}'s write of {key} never reached {lag}, or {lag} let an older write replace it."
-                )
+                format!("{from}'s write of {key} never reached {lag}{replaced}.")
             }
         }
     }

@@ -152,6 +152,11 @@ impl Found {
                 let key = facts.key_name(facts.write(*write).key);
                 let restarted =
                     !facts.same_life(facts.write(*write).node, facts.write(*write).op.invoked_ns, u64::MAX);
+                // What an older write replaced would have left that write.
+                let replaced = match held.filter(|id| !facts.sight(*id).is_nil()) {
+                    Some(_) => format!(", or {name} let an older write replace it"),
+                    None => String::new(),
+                };
                 if *tie && facts.kept_away(*write, *node) {
                     format!("{from}'s write never reached {name}, or {name} does not decide a tie by origin.")
                 } else if *tie {
@@ -167,12 +172,14 @@ impl Found {
                         .into()
                 } else if facts.write(*write).node == *node {
                     format!("{name} let an older write replace its own, or lost it in a restart.")
-                } else if !facts.same_life(*node, facts.write(*write).op.invoked_ns, u64::MAX) {
+                } else if restarted {
                     format!(
-                        "{from} never sent {key} to {name} again after {name} came back, or {name} let an older write replace it."
+                        "{from} was ended, perhaps before it had sent {key} to {name}, and nobody sent it afterwards{replaced}."
                     )
+                } else if !facts.same_life(*node, facts.write(*write).op.invoked_ns, u64::MAX) {
+                    format!("{from} never sent {key} to {name} again after {name} came back{replaced}.")
                 } else {
-                    format!("{from}'s write never reached {name}, or {name} let an older write replace it.")
+                    format!("{from}'s write never reached {name}{replaced}.")
                 }
             }
             Found::LostByValue(lost) => lost.cause(facts),

@@ -15,6 +15,7 @@ pub mod verdict;
 
 mod evidence;
 mod figures;
+mod load;
 mod proof;
 mod violations;
 

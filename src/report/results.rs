@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::check::{CheckMode, Verdict};
-use crate::history::{Durability, Phase};
+use crate::history::{Durability, Outcome, Phase};
 
 /// The schema this build writes and reads.
 pub const SCHEMA: u64 = 1;
@@ -238,6 +238,9 @@ pub struct LoadRow {
     pub fail: u64,
     /// Operations of which nobody knows.
     pub info: u64,
+    /// Why operations did not end well, the commonest reason first; at most eight.
+    #[serde(default)]
+    pub not_ok: Vec<NotOk>,
     /// How many clients there were.
     #[serde(default)]
     pub clients: u64,
@@ -251,6 +254,19 @@ pub struct LoadRow {
     /// How long the load lasted, ms.
     #[serde(default)]
     pub duration_ms: u64,
+}
+
+/// One way in which operations did not end well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotOk {
+    /// `fail` or `info`.
+    pub outcome: Outcome,
+    /// The node that was asked.
+    pub node: String,
+    /// What came instead of an answer.
+    pub why: String,
+    /// How many operations.
+    pub count: u64,
 }
 
 /// How the replicas came to agree after the heal.

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use super::evidence::{of_check, of_fault};
 use super::figures;
-use super::results::{CheckRow, ExitRow, FaultRow, LoadRow, Results};
+use super::results::{CheckRow, ExitRow, FaultRow, LoadRow, NotOk, Results};
 use super::style::{Paint, Style, one_line};
 use super::violations;
 use crate::check::{CheckMode, Verdict};
+use crate::history::Outcome;
 
 /// How many faults are listed; those that did not take effect come first.
 const SHOWN_FAULTS: usize = 20;
@@ -66,6 +67,9 @@ fn head(results: &Results, style: &Style) -> String {
         number(load.achieved_rate)
     );
     let _ = writeln!(out, "{}", style.wrap(&line, 2));
+    for line in not_ok(load) {
+        let _ = writeln!(out, "{}", style.wrap(&line, 4));
+    }
     if let Some(line) = too_slow(load) {
         let _ = writeln!(out, "{}", style.paint(Paint::Doubt, &style.wrap(&line, 2)));
     }
@@ -79,6 +83,19 @@ fn head(results: &Results, style: &Style) -> String {
     }
     out
 }
+
+/// Why operations did not end well.
+fn not_ok(load: &LoadRow) -> Vec<String> {
+    let line = |row: &NotOk| {
+        let outcome = if row.outcome == Outcome::Fail { "fail" } else { "info" };
+        let node = if row.node.is_empty() { String::new() } else { format!(" at {}", row.node) };
+        format!("- {} {outcome}{node}: {}", row.count, row.why)
+    };
+    load.not_ok.iter().take(SHOWN_REASONS).map(line).collect()
+}
+
+/// So many reasons for operations that did not end well are shown.
+const SHOWN_REASONS: usize = 4;
 
 /// Why fewer operations were sent than asked for, where it were noticeably fewer.
 fn too_slow(load: &LoadRow) -> Option<String> {

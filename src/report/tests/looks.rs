@@ -25,6 +25,7 @@ fn a_valid_run() {
     insta::assert_snapshot!(plain(&results), @r"
     outage · seed 42 · 3 nodes (A B C) · 14.3 s
     4 operations: 3 ok, 0 fail, 1 info; 0.3 a second of 0.3 asked
+    - 1 info at B: timeout after 1s
     The replicas agreed 812 ms after the heal (10 s allowed)
 
     ┌──────────────┬──────────┬─────────┬─────────────────────────────┐
@@ -79,6 +80,7 @@ fn an_invalid_run() {
     insta::assert_snapshot!(plain(&results), @r"
     outage · seed 42 · 3 nodes (A B C) · 14.3 s
     4 operations: 3 ok, 0 fail, 1 info; 0.3 a second of 0.3 asked
+    - 1 info at B: timeout after 1s
 
     ┌──────────────────┬──────────┬─────────┬──────────────────────────────────────┐
     │ check            ┆ mode     ┆ verdict ┆ what it judged                       │
@@ -211,6 +213,7 @@ fn an_undecided_run() {
     insta::assert_snapshot!(plain(&results), @r"
     outage · seed 42 · 3 nodes (A B C) · 14.3 s
     4 operations: 3 ok, 0 fail, 1 info; 0.3 a second of 200 asked
+    - 1 info at B: timeout after 1s
     Slower than asked: 2388 operations were never sent, because the clients were
       waiting for answers under kill B.
     The replicas agreed 812 ms after the heal (10 s allowed)
@@ -277,6 +280,7 @@ fn a_broken_run() {
     insta::assert_snapshot!(plain(&results), @r#"
     outage · seed 42 · 3 nodes (A B C) · 14.3 s
     4 operations: 3 ok, 0 fail, 1 info; 0.3 a second of 0.3 asked
+    - 1 info at B: timeout after 1s
     The replicas agreed 812 ms after the heal (10 s allowed)
 
     ┌─────────────┬──────────┬─────────┬──────────────────────┐

@@ -279,6 +279,16 @@ impl Cluster {
         self.processes(node).into_iter().map(|process| process.pid.cast_unsigned()).collect()
     }
 
+    /// How long the node has waited for a processor, ready to run, in its present life: that of its threads which waited
+    /// longest. Zero where the system does not tell (only Linux does).
+    pub fn starved(&self, node: &str) -> Duration {
+        self.processes(node)
+            .into_iter()
+            .map(|process| process::starved(process.pid))
+            .max()
+            .unwrap_or_default()
+    }
+
     /// Waits for the end of the node's present life and of everything it left behind. `None`: it still runs at the
     /// deadline, or was never started.
     pub fn wait_exit(&self, node: &str, deadline: Instant) -> Option<ExitStatus> {

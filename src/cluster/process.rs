@@ -3,6 +3,7 @@
 //! On Linux it is read from `/proc`; elsewhere from `ps`, which knows neither environments nor start times.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// A process id as the kernel counts.
 pub(crate) type Pid = libc::pid_t;
@@ -62,6 +63,23 @@ pub(crate) fn threads_are_still(pid: Pid) -> bool {
         let stat = std::fs::read(task.path().join("stat")).ok().and_then(|stat| parse_stat(&stat));
         stat.is_none_or(|thread| thread.is_still())
     })
+}
+
+/// How long the thread of a process that waited longest for a processor, ready to run, has done so: nanoseconds of
+/// run_delay (Documentation/scheduler/sched-stats). Zero where the kernel does not count it.
+#[cfg(target_os = "linux")]
+pub(crate) fn starved(pid: Pid) -> Duration {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let delay = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    Duration::from_nanos(tasks.flatten().filter_map(delay).max().unwrap_or(0))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn starved(_pid: Pid) -> Duration {
+    Duration::ZERO
 }
 
 /// `pid (comm) state ppid pgrp session …`; comm may hold spaces, parentheses and newlines.

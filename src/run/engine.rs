@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::allowance::Allowance;
 use super::bypass;
 use super::folder::Folder;
 use super::interrupt::Interrupt;
@@ -196,8 +197,9 @@ impl Ending<'_> {
             return false;
         }
         let healed = Instant::now();
-        let ready_within = self.workload.cluster.ready_within;
-        while !shared.readiness.waiting().is_empty() && healed.elapsed() < ready_within {
+        let Workload { cluster, .. } = self.workload;
+        let allowance = Allowance::new(cluster.ready_within, shared, &cluster.nodes);
+        while !shared.readiness.waiting().is_empty() && !allowance.is_over() {
             if self.cut_short() {
                 return false;
             }

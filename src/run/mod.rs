@@ -1,5 +1,6 @@
 //! One run, start to end: setup, main, heal, settle, check, report, clean up.
 
+mod allowance;
 pub mod bypass;
 pub mod engine;
 pub mod folder;

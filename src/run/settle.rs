@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::allowance::Allowance;
 use super::world::Shared;
 use crate::history::model::Held;
 use crate::load::Prober;
@@ -14,14 +15,8 @@ use crate::workload::Workload;
 /// How often the replicas are asked what they hold.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How many times as long as asked the replicas are given at most, on a machine that has no time for them.
-const PATIENCE: u32 = 4;
-
 /// Asks every node what it holds, again and again, until all agree, their time is up or it is cut short. Whether they
 /// agree.
-///
-/// Their time is that of a machine at leisure: where the harness itself is woken late, so are they, and a round counts
-/// by so much less. Otherwise a correct system would be blamed for the machine it runs on.
 pub async fn settle(
     workload: &Workload,
     shared: &Shared,
@@ -31,29 +26,18 @@ pub async fn settle(
     let places = 0..workload.cluster.nodes.len();
     let mut probers: Vec<_> =
         places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
-    let (began, mut given) = (Instant::now(), Duration::ZERO);
+    let allowance = Allowance::new(workload.settle_within, shared, &workload.cluster.nodes);
     loop {
-        let round = Instant::now();
         let answers = join_all(probers.iter_mut().map(|prober| prober.snapshot(keys))).await;
         let held: Vec<_> = answers.iter().map(|answer| answer.snapshot.as_deref()).collect();
         if agree(&held) {
             return true;
         }
-        let over = given >= workload.settle_within || began.elapsed() >= workload.settle_within * PATIENCE;
-        if over || cut_short() {
+        if allowance.is_over() || cut_short() {
             return false;
         }
-        let asleep = Instant::now();
         tokio::time::sleep(POLL).await;
-        given += fair_share(round.elapsed(), asleep.elapsed());
     }
-}
-
-/// What `round` would have taken on a machine at leisure, where a sleep of [`POLL`] in it took `slept`.
-fn fair_share(round: Duration, slept: Duration) -> Duration {
-    // Timers are a little late everywhere.
-    let usual = POLL + Duration::from_millis(10);
-    if slept <= usual { round } else { round.mul_f64(POLL.as_secs_f64() / slept.as_secs_f64()) }
 }
 
 /// What each node holds, by its last snapshot; `None`: it did not answer.
@@ -87,18 +71,6 @@ mod tests {
             (Arc::from(key), Held { value: Value::int(value), version })
         };
         entries.iter().map(held).collect()
-    }
-
-    #[test]
-    fn time_without_the_processor_is_not_counted() {
-        let ms = Duration::from_millis;
-        assert_eq!(fair_share(ms(70), ms(51)), ms(70));
-        assert_eq!(
-            fair_share(ms(1000), ms(60)),
-            ms(1000),
-            "a node that answers late has only itself to blame"
-        );
-        assert_eq!(fair_share(ms(400), ms(200)), ms(100));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
+use super::allowance::Allowance;
 use super::bypass::Bypasses;
 use crate::cluster::{Cluster, NodeState};
 use crate::fault::world::{Exit, LinkTotals, World};
@@ -105,7 +106,9 @@ impl Shared {
             return Err(format!("there is no node number {place}"));
         };
         let mut last = String::from("nothing came");
-        while self.readiness.awaits(&node, pid) && started.elapsed() < self.ready_within {
+        let nodes = [node.clone()];
+        let allowance = Allowance::new(self.ready_within, &self, &nodes);
+        while self.readiness.awaits(&node, pid) && !allowance.is_over() {
             match prober.ready().await {
                 Ok(()) => {
                     if self.readiness.answered(&node, pid) {

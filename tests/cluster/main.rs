@@ -318,6 +318,20 @@ fn a_hundred_megabytes_of_output_cost_little() {
     assert!(last[1].ends_with("| the end"), "{last:?}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn waiting_for_a_processor_is_counted() {
+    let crowd = 3 * std::thread::available_parallelism().map_or(1, usize::from);
+    let ids: Vec<String> = (0..crowd).map(|number| format!("n{number}")).collect();
+    let spin = ["/bin/sh", "-c", "while :; do :; done"];
+    let fixture = launch(|dir| ids.iter().map(|id| spec(dir, id, &spin)).collect());
+    for id in &ids {
+        fixture.cluster.start(id).unwrap();
+    }
+    let long = Duration::from_millis(50);
+    eventually("somebody waits", || ids.iter().any(|id| fixture.cluster.starved(id) > long));
+}
+
 /// All descendants of a process, by the kernel's own lists.
 fn below(root: u32) -> Vec<u32> {
     let mut found = vec![root];

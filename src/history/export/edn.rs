@@ -40,7 +40,8 @@ pub(super) fn event(seen: &Seen<'_>, keys: Keys, out: &mut String) {
     out.push('}');
 }
 
-/// `[:r :x 1]`: what each part of a transaction does is a keyword.
+/// `[[:r :x 1] …]`: what each part of a transaction does is a keyword, and so is its register where it is a name, as
+/// Knossos's models spell them.
 fn transaction(json: &Json, out: &mut String) {
     let Json::Array(parts) = json else { return value(json, out) };
     out.push('[');
@@ -54,9 +55,10 @@ fn transaction(json: &Json, out: &mut String) {
                 for (at, item) in items.iter().enumerate() {
                     if at > 0 {
                         out.push(' ');
-                        value(item, out);
-                    } else {
-                        name_or_value(item, out);
+                    }
+                    match at {
+                        0 | 1 => name_or_value(item, out),
+                        _ => value(item, out),
                     }
                 }
                 out.push(']');

@@ -9,6 +9,9 @@ use crate::check::plain::{Answer, PlainCheck, Proof, Question, observes};
 use crate::history::Outcome;
 use crate::history::calls::{Call, Calls};
 
+/// What its violations are called.
+pub(super) const KIND: &str = "not-linearizable";
+
 /// `linearizability` (Herlihy & Wing 1990) against any model; see [`super`] for how and why.
 pub struct Linearizability;
 
@@ -66,7 +69,7 @@ fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
 
 fn proof(failure: Failure) -> Proof {
     Proof {
-        kind: "not-linearizable",
+        kind: KIND,
         key: failure.key,
         ops: failure.proof,
         minimal: failure.minimal,

@@ -12,8 +12,8 @@ use super::machine::{Item, Machine, NONE};
 use super::{Options, machine};
 use crate::history::calls::{Calls, OPEN};
 
-/// Beyond so many ways the past may have gone, none is told.
-const MOST_WAYS: usize = 20_000;
+/// Beyond so many steps from one way to another, none is told: a picture is not worth a search.
+const MOST_STEPS: usize = 200_000;
 
 /// One completion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,7 @@ struct Walk<'a> {
     ways: Ways,
     /// How often an operation that leaves the same state whatever was before can be of use.
     enough: u16,
+    taken: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -101,6 +102,7 @@ impl<'a> Walk<'a> {
             enough: (items.len() - items.iter().filter(|item| item.ret == OPEN).count() + 1) as u16,
             kinds,
             machine,
+            taken: 0,
         }
     }
 
@@ -143,12 +145,11 @@ impl<'a> Walk<'a> {
         for ((state, done), all) in &self.ways {
             stack.extend(all.iter().map(|used| (*state, *done, used.clone())));
         }
-        let mut count = stack.len();
         while let Some((state, done, used)) = stack.pop() {
             for at in 0..self.open.len() {
                 let (bit, kind, _) = self.open[at];
                 if done & bit == 0 {
-                    count += usize::from(self.reach(state, kind, (done | bit, used.clone()), &mut stack));
+                    self.reach(state, kind, (done | bit, used.clone()), &mut stack);
                 }
             }
             for at in 0..self.kinds.len() {
@@ -157,33 +158,34 @@ impl<'a> Walk<'a> {
                 if used[at] < self.available[at] {
                     let mut used = used.clone();
                     used[at] += u16::from(!plenty);
-                    count += usize::from(self.reach(state, kind, (done, used), &mut stack));
+                    self.reach(state, kind, (done, used), &mut stack);
                 }
             }
-            if count > MOST_WAYS {
+            if self.taken > MOST_STEPS {
                 return None;
             }
         }
         Some(())
     }
 
-    /// Takes one step; whether it led anywhere new.
+    /// Takes one step.
     fn reach(
         &mut self,
         state: u32,
         kind: u32,
         (done, used): (u64, Vec<u16>),
         stack: &mut Vec<(u32, u64, Vec<u16>)>,
-    ) -> bool {
+    ) {
+        self.taken += 1;
         let state = self.machine.step(state, kind);
         if state == NONE {
-            return false;
+            return;
         }
         let no_more = |less: &[u16], more: &[u16]| less.iter().zip(more).all(|(less, more)| less <= more);
         match self.ways.entry((state, done)) {
             Entry::Occupied(mut known) => {
                 if known.get().iter().any(|other| no_more(other, &used)) {
-                    return false;
+                    return;
                 }
                 known.get_mut().retain(|other| !no_more(&used, other));
                 known.get_mut().push(used.clone());
@@ -193,6 +195,5 @@ impl<'a> Walk<'a> {
             }
         }
         stack.push((state, done, used));
-        true
     }
 }

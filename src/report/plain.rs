@@ -120,20 +120,32 @@ fn violations(
         let key = if proof.key.is_nil() { String::new() } else { format!(" of {}", proof.key) };
         let title = format!("#{} {}{key}", at + 1, proof.kind);
         let _ = writeln!(out, "\n{}", style.paint(Paint::of(Verdict::Invalid), &style.wrap(&title, 2)));
-        let _ = writeln!(out, "{}", style.wrap(&format!("{}.", proof.story.trim_end_matches('.')), 0));
+        let _ = writeln!(out, "{}", style.wrap(&sentence(&proof.story), 0));
         out.push_str(&drawn(calls, question, proof, style));
         let _ = writeln!(out, "{}", style.wrap(&size(proof), 2));
-        let _ = writeln!(
-            out,
-            "{}",
-            style.wrap(&format!("Likely cause: {}.", proof.cause.trim_end_matches('.')), 2)
-        );
+        let _ = writeln!(out, "{}", style.wrap(&format!("Likely cause: {}", full_stop(&proof.cause)), 2));
     }
     let hidden = total.saturating_sub(SHOWN_PER_CHECK as u64);
     if hidden > 0 {
         let _ = writeln!(out, "and {hidden} more");
     }
     out
+}
+
+/// Stories begin with a process (`p3`), which keeps its spelling, or with a word, and end without a full stop.
+fn sentence(story: &str) -> String {
+    let mut letters = story.chars();
+    let (first, second) = (letters.next(), letters.next());
+    let word = second.is_some_and(|second| !second.is_ascii_digit());
+    let head = first.filter(|first| word && first.is_ascii_lowercase());
+    match head {
+        Some(head) => full_stop(&format!("{}{}", head.to_ascii_uppercase(), &story[1..])),
+        None => full_stop(story),
+    }
+}
+
+fn full_stop(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
 }
 
 fn size(proof: &Proof) -> String {

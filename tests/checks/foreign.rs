@@ -154,7 +154,16 @@ fn a_check_of_runs_says_that_it_needs_one() {
 
 #[test]
 fn every_check_can_be_asked_for_by_name_and_none_panics() {
-    let register = stale();
+    // Sessions that read what they wrote and write after what they read: something to judge for every guarantee.
+    let register = edn(&[
+        (0, "write", "1", "1"),
+        (0, "read", "nil", "1"),
+        (0, "write", "2", "2"),
+        (1, "read", "nil", "2"),
+        (1, "read", "nil", "2"),
+        (1, "write", "3", "3"),
+        (0, "read", "nil", "3"),
+    ]);
     let set = edn(&[(0, "add", "1", "1"), (1, "read", "nil", "[1]")]);
     let counter = edn(&[(0, "add", "1", "1"), (1, "read", "nil", "1")]);
     let queue = edn(&[(0, "enqueue", "1", "1"), (1, "dequeue", "nil", "1")]);

@@ -150,10 +150,8 @@ fn full_stop(text: &str) -> String {
 
 fn size(proof: &Proof) -> String {
     match (proof.ops.len(), proof.minimal) {
-        (1, true) => "This operation alone is proof, whatever all others did.".to_owned(),
-        (count, true) => {
-            format!("These {count} operations are proof, whatever all others did; no fewer of them are.")
-        }
+        (1, true) => "This operation alone is proof.".to_owned(),
+        (count, true) => format!("These {count} operations are proof; none of them can be spared."),
         (count, false) => format!("These {count} operations are proof; fewer may do."),
     }
 }

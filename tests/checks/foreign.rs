@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use harness::check::ladder::LEVELS;
 use serde_json::Value as Json;
 
 use crate::cli::{Said, said};
@@ -311,4 +312,32 @@ fn proofs_of_shared_histories_are_drawn_within_eighty_columns() {
         let wide = said.out.lines().skip(1).find(|line| line.chars().count() > 80);
         assert_eq!(wide, None, "{name}");
     }
+}
+
+/// What the README shows is what is printed.
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let sample = readme.split("<!-- check:begin -->\n").nth(1).unwrap();
+    let sample = sample.split("<!-- check:end -->").next().unwrap();
+    let sample: String =
+        sample.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
+    let text = "{:process 0, :type :invoke, :f :write, :value 17}
+        {:process 0, :type :ok, :f :write, :value 17}
+        {:process 1, :type :invoke, :f :write, :value 18}
+        {:process 2, :type :invoke, :f :read, :value nil}
+        {:process 2, :type :ok, :f :read, :value 18}
+        {:process 1, :type :ok, :f :write, :value 18}
+        {:process 3, :type :invoke, :f :read, :value nil}
+        {:process 3, :type :ok, :f :read, :value 17}";
+    let printed = checked(text, &[]).out;
+    // The name of the file is this test's own.
+    let printed = printed.split_once(": ").map(|(_, rest)| format!("history.edn: {rest}")).unwrap();
+    // A build with fewer levels has a shorter ladder; what follows it is the same.
+    let whole = LEVELS.iter().all(|level| harness::check::plain::find(level.name).is_some());
+    let part = |text: &str| match whole {
+        true => text.to_owned(),
+        false => text.split_once("\nlinearizability: ").unwrap().1.to_owned(),
+    };
+    assert_eq!(part(&sample), part(&printed), "put this into README.md between the markers, indented");
 }

@@ -80,7 +80,7 @@ pub(super) fn explain(
 
 /// Where the values that a proof's operations saw came from: for each the first operation that carried it.
 fn sources(calls: &Calls, order: &[u32], proof: &[u32]) -> Vec<u32> {
-    let mut seen: HashSet<ValueId> = HashSet::new();
+    let mut seen = std::collections::BTreeSet::new();
     for call in proof.iter().map(|call| &calls.calls[*call as usize]) {
         if call.output != ValueId::NIL && call.output != call.input {
             seen.insert(call.output);

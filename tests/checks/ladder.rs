@@ -81,7 +81,7 @@ fn verdicts_are_monotone() {
         .collect();
     assert!(!levels.is_empty());
     let mut seen = vec![[0_u32; 3]; levels.len()];
-    for _ in 0..4_000 {
+    for _ in 0..2_000 {
         let calls = random(&mut rng);
         let verdicts: Vec<Verdict> =
             levels.iter().map(|(_, check)| check.judge(&calls, &question).unwrap().verdict).collect();
@@ -108,6 +108,6 @@ fn verdicts_are_monotone() {
         }
     }
     for ((level, _), [valid, _, invalid]) in levels.iter().zip(&seen) {
-        assert!(*valid > 50 && *invalid > 20, "{}: {seen:?}", level.name);
+        assert!(*valid > 50 && *invalid > 10, "{}: {seen:?}", level.name);
     }
 }

@@ -81,7 +81,11 @@ fn verdicts_are_monotone() {
         .collect();
     assert!(!levels.is_empty());
     let mut seen = vec![[0_u32; 3]; levels.len()];
-    for _ in 0..2_000 {
+    let enough = |seen: &[[u32; 3]]| seen.iter().all(|[valid, _, invalid]| *valid > 50 && *invalid > 10);
+    for round in 0..4_000 {
+        if round >= 1_000 && enough(&seen) {
+            break;
+        }
         let calls = random(&mut rng);
         let verdicts: Vec<Verdict> =
             levels.iter().map(|(_, check)| check.judge(&calls, &question).unwrap().verdict).collect();
@@ -107,7 +111,6 @@ fn verdicts_are_monotone() {
             assert!(own == rung.verdict || own == Verdict::Unknown, "{}:\n{}", rung.name, told(&calls));
         }
     }
-    for ((level, _), [valid, _, invalid]) in levels.iter().zip(&seen) {
-        assert!(*valid > 50 && *invalid > 10, "{}: {seen:?}", level.name);
-    }
+    // Of each level some were valid and some were not: the comparison above meant something.
+    assert!(enough(&seen), "{seen:?}");
 }

@@ -6,8 +6,14 @@ mod blame;
 mod build;
 #[path = "checks/cli.rs"]
 mod cli;
+#[path = "checks/convert.rs"]
+mod convert;
+#[path = "checks/foreign.rs"]
+mod foreign;
 #[path = "checks/innocent.rs"]
 mod innocent;
+#[path = "checks/ladder.rs"]
+mod ladder;
 #[path = "checks/oracle.rs"]
 mod oracle;
 #[path = "checks/reading.rs"]

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod convert;
 mod node;
 mod overrides;
 mod run;
@@ -32,6 +33,8 @@ enum Command {
     Run(run::RunArgs),
     /// Check recorded histories offline
     Check(check::Args),
+    /// Write a history in another format: EDN for Jepsen, Knossos and Elle, or JSON lines
+    Convert(convert::Args),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
     Selftest(selftest::SelftestArgs),
@@ -47,6 +50,7 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Convert(args) => convert::main(&args),
         Command::Validate(args) => validate::main(args),
         Command::Selftest(args) => selftest::main(&args),
         Command::Schema(args) => schema::main(args),

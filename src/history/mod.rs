@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod event;
+pub mod export;
 pub(crate) mod hash;
 pub mod import;
 mod line;

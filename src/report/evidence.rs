@@ -72,7 +72,9 @@ pub fn of_check(evidence: &Map<String, Json>) -> String {
 }
 
 /// `1 key`, `8 keys`: what is counted by the checks there are, one of it and several of it.
-const COUNTED: [(&str, &str, &str); 15] = [
+const COUNTED: [(&str, &str, &str); 17] = [
+    ("operations", "operation", "operations"),
+    ("reads", "read", "reads"),
     ("keys", "key", "keys"),
     ("replicas", "replica", "replicas"),
     (

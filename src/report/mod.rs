@@ -5,6 +5,7 @@
 //! terminal, [`repeat`] for several runs, [`selftest`] for the bundled bugs. [`progress`] shows a run while it lasts.
 
 pub mod build;
+pub mod plain;
 pub mod progress;
 pub mod repeat;
 pub mod results;

@@ -5,14 +5,18 @@ use std::process::Command;
 
 use crate::build::{Build, history};
 
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 fn harness(args: &[&str]) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_harness")).arg("check").args(args).output().unwrap();
+    said("check", args)
+}
+
+pub fn said(subcommand: &str, args: &[&str]) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_harness")).arg(subcommand).args(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -108,9 +112,75 @@ fn bad_usage_is_named() {
         said.err
     );
     let broken = dir.path().join("broken.jsonl");
-    std::fs::write(&broken, "{}\n").unwrap();
+    let run = good().text().lines().next().unwrap().to_owned();
+    std::fs::write(&broken, format!("{run}\n{{}}\n")).unwrap();
     let said = harness(&[broken.to_str().unwrap()]);
     assert_eq!(said.code, 2);
-    assert!(said.err.contains("broken.jsonl:1: column 2: missing field `index`"), "{}", said.err);
+    assert!(said.err.contains("broken.jsonl:2: column 2: missing field `index`"), "{}", said.err);
     assert_eq!(harness(&["x", "--durability", "paper"]).code, 2);
+}
+
+/// A recorded run in which C, never told, answers an old value; and one check that operations alone suffice for.
+fn stale() -> Build {
+    history("disk")
+        .write(0, "A", ("k", 1), "1A", [100, 110])
+        .write(0, "A", ("k", 2), "2A", [120, 130])
+        .read(1, "C", ("k", Some(1)), "1A", [140, 150])
+        .agree(&[("k", 2, "2A")])
+}
+
+#[test]
+fn operations_of_a_run_are_drawn_and_can_be_given_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = saved(&dir, "stale.jsonl", &stale());
+    let file = file.to_str().unwrap();
+
+    let rich = harness(&[file, "--check", "linearizability"]);
+    assert_eq!(rich.code, 1, "{}{}", rich.out, rich.err);
+    let rows: Vec<&str> = rich.out.lines().filter(|line| line.contains("├─")).collect();
+    assert!(
+        rows.iter().any(|row| row.trim_start().starts_with("p1 ") && row.contains("read 1")),
+        "{}",
+        rich.out
+    );
+    assert!(
+        rich.out.lines().any(|line| line.trim_start().starts_with('=') && line.ends_with("✗ 2")),
+        "{}",
+        rich.out
+    );
+    assert!(rich.out.contains("│ node  ┆ A, C"), "the rich report is still there: {}", rich.out);
+
+    let plain = harness(&[file, "--check", "linearizability", "--model", "register"]);
+    assert_eq!(plain.code, 1, "{}{}", plain.out, plain.err);
+    assert!(plain.out.contains("model: register; initial value nil"), "{}", plain.out);
+    assert!(plain.out.contains("✗ 2"), "{}", plain.out);
+    // Final snapshots are no operations: without the stale read nothing is wrong.
+    let fine = saved(&dir, "fine.jsonl", &good().agree(&[("k", 1, "8A")]));
+    let fine = fine.to_str().unwrap();
+    assert_eq!(harness(&[fine, "--check", "linearizability", "--model", "register"]).code, 0);
+    assert_eq!(harness(&[fine, "--check", "linearizability", "--initial", "7"]).code, 0);
+
+    let both = harness(&[file, "--check", "convergence", "linearizability", "--model", "register", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&both.out).unwrap();
+    let names: Vec<_> = report["checks"].as_array().unwrap().iter().map(|check| &check["name"]).collect();
+    assert_eq!(names, ["convergence", "linearizability"]);
+    assert_eq!(report["checks"][1]["violations"][0]["key"], "k");
+
+    let said = harness(&[file, "--model", "register"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("--model and --initial are for checks of operations"), "{}", said.err);
+}
+
+#[test]
+fn a_run_shows_its_ladder_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = saved(&dir, "stale.jsonl", &stale());
+    let file = file.to_str().unwrap();
+    let without = harness(&[file, "--check", "convergence"]);
+    assert!(!without.out.contains("strongest"), "{}", without.out);
+    let with = harness(&[file, "--check", "convergence", "--ladder"]);
+    assert_eq!((without.code, with.code), (0, 0), "the ladder is shown, not required: {}", with.out);
+    let row = with.out.lines().find(|line| line.contains("│ linearizability ")).unwrap();
+    assert!(row.contains("┆ invalid"), "{}", with.out);
+    assert!(with.out.contains("convergence"), "{}", with.out);
 }

@@ -7,7 +7,10 @@ use crate::check::Verdict;
 use crate::check::models::Model;
 use crate::check::plain::{Answer, PlainCheck, Proof, Question, observes};
 use crate::history::Outcome;
-use crate::history::calls::Calls;
+use crate::history::calls::{Call, Calls};
+
+/// What its violations are called.
+pub(super) const KIND: &str = "not-linearizable";
 
 /// `linearizability` (Herlihy & Wing 1990) against any model; see [`super`] for how and why.
 pub struct Linearizability;
@@ -22,16 +25,31 @@ impl PlainCheck for Linearizability {
     }
 
     fn judge(&self, calls: &Calls, question: &Question) -> Result<Answer, String> {
-        let model = question.model.unwrap_or(Model::Register);
+        let model = match question.model {
+            Some(model) => model,
+            None => Model::infer(calls)?,
+        };
         let mut options = Options::new(model, question.initial.clone());
         options.budget = question.budget;
-        Ok(answer(calls, judge(calls, &options)?))
+        Ok(answer(calls, model, judge(calls, &options)?))
     }
 }
 
-fn answer(calls: &Calls, judgement: Judgement) -> Answer {
+/// Functions whose completion alone tells something of the state before: a lock was free, a comparison held.
+const TELLING: [&str; 5] = ["cas", "acquire", "release", "lock", "unlock"];
+
+fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
     let ok = calls.calls.iter().filter(|call| call.outcome == Outcome::Ok).count();
-    let observations = calls.calls.iter().filter(|call| observes(call)).count();
+    let telling: Vec<bool> = calls.functions.iter().map(|name| TELLING.contains(&&**name)).collect();
+    let tells = |call: &&Call| {
+        let telling = telling.get(usize::from(call.f)).is_some_and(|telling| *telling);
+        match call.outcome {
+            Outcome::Ok => observes(call) || telling,
+            Outcome::Fail => telling && model == Model::EtcdCasRegister,
+            Outcome::Info => false,
+        }
+    };
+    let observations = calls.calls.iter().filter(tells).count();
     let mut evidence = Map::new();
     evidence.insert("keys".into(), Json::from(judgement.keys));
     evidence.insert("operations".into(), Json::from(ok));
@@ -51,7 +69,7 @@ fn answer(calls: &Calls, judgement: Judgement) -> Answer {
 
 fn proof(failure: Failure) -> Proof {
     Proof {
-        kind: "not-linearizable",
+        kind: KIND,
         key: failure.key,
         ops: failure.proof,
         minimal: failure.minimal,

@@ -10,6 +10,7 @@ mod check;
 mod machine;
 mod proof;
 mod search;
+mod steps;
 mod table;
 mod timeline;
 mod zones;
@@ -19,7 +20,7 @@ use std::time::Instant;
 
 pub use check::Linearizability;
 pub use search::Budget;
-pub use timeline::timeline;
+pub use timeline::{picture, timeline};
 
 use self::machine::{Interned, Item, Machine};
 use self::search::{Found, Stuck};

@@ -71,10 +71,26 @@ pub(super) fn explain(
     };
     failure.key = key;
     failure.proof.sort_unstable_by_key(|call| calls.calls[*call as usize].invoke);
+    failure.context.extend(sources(calls, order, &failure.proof));
     failure.context.retain(|call| !failure.proof.contains(call));
     failure.context.sort_unstable();
     failure.context.dedup();
     Ok(failure)
+}
+
+/// Where the values that a proof's operations saw came from: for each the first operation that carried it.
+fn sources(calls: &Calls, order: &[u32], proof: &[u32]) -> Vec<u32> {
+    let mut seen = std::collections::BTreeSet::new();
+    for call in proof.iter().map(|call| &calls.calls[*call as usize]) {
+        if call.output != ValueId::NIL && call.output != call.input {
+            seen.insert(call.output);
+        }
+    }
+    let mut first = |call: &&u32| {
+        let call = &calls.calls[**call as usize];
+        call.outcome != Outcome::Fail && seen.remove(&call.input)
+    };
+    order.iter().filter(|call| first(call)).copied().collect()
 }
 
 fn by_zones(calls: &Calls, options: &Options, order: &[u32], conflict: Conflict) -> Result<Failure, String> {

@@ -6,6 +6,7 @@
 //! ([`Meaning::May`]), or it neither did anything nor says anything ([`Meaning::Nothing`]).
 
 mod counter;
+mod infer;
 mod kv_append;
 mod multi;
 mod mutex;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::Trouble;
 use super::bytes::Bytes;
 use super::json::{number, show};
-use super::pairing::{Event, Kind, Pairing};
+use super::pairing::{Draft, Event, Kind, Pairing};
 
 /// How deeply values may be nested.
 const MAX_DEPTH: usize = 64;
@@ -43,12 +43,8 @@ pub(super) fn read<R: Read>(bytes: &mut Bytes<R>, pairing: &mut Pairing) -> Resu
             found => return Err(parser.expected("an event, `{:process 0, :type :invoke, …}`", found)),
         }
         let line = parser.bytes.line;
-        match parser.event(pairing)? {
-            Some(event) => pairing.push(event).map_err(|rule| Trouble::Broken(line, rule))?,
-            None => {
-                pairing.position(None).map_err(|rule| Trouble::Broken(line, rule))?;
-            }
-        }
+        let event = parser.event(pairing)?;
+        pairing.push(event).map_err(|rule| Trouble::Broken(line, rule))?;
     }
 }
 
@@ -111,20 +107,9 @@ impl<'a, R: Read> Edn<'a, R> {
         }
     }
 
-    fn event(&mut self, pairing: &mut Pairing) -> Result<Option<Event>, Trouble> {
-        let line = self.bytes.line;
+    fn event(&mut self, pairing: &mut Pairing) -> Result<Event, Trouble> {
+        let mut draft = Draft::new(self.bytes.line);
         self.bytes.bump();
-        let (mut process, mut kind, mut f) = (None, None, None);
-        let mut event = Event {
-            line,
-            process: 0,
-            kind: Kind::Invoke,
-            f: 0,
-            key: None,
-            value: Json::Null,
-            time: None,
-            index: None,
-        };
         loop {
             self.skip_discards()?;
             match self.next_byte()? {
@@ -136,46 +121,37 @@ impl<'a, R: Read> Edn<'a, R> {
                 found => return Err(self.expected("a keyword such as `:process`, or `}`", found)),
             }
             match self.token.as_slice() {
-                b":process" => process = Some(self.value()?),
+                b":process" => draft.process = Some(self.value()?),
                 b":type" => {
                     let name = self.value()?;
                     let name = name.as_str().unwrap_or_default();
-                    kind = Some(Kind::from_name(name.as_bytes()).ok_or_else(|| {
+                    draft.kind = Some(Kind::from_name(name.as_bytes()).ok_or_else(|| {
                         let what = format!("expected a :type of :{}, found `{name}`", Kind::NAMES);
                         Trouble::Malformed(self.bytes.line, what)
                     })?);
                 }
                 b":f" => match self.value()? {
-                    Json::String(name) => f = Some(pairing.calls.function(&name)),
+                    Json::String(name) => draft.f = Some(pairing.calls.function(&name)),
                     other => {
                         return self.malformed(format!("expected a function's name after :f, found {other}"));
                     }
                 },
                 b":key" => {
                     let key = self.value()?;
-                    event.key =
+                    draft.key =
                         (!key.is_null()).then(|| pairing.calls.key(crate::history::Value::from_json(&key)));
                 }
-                b":value" => event.value = self.value()?,
-                b":time" => event.time = self.value()?.as_i64(),
-                b":index" => event.index = self.value()?.as_u64(),
+                b":value" => draft.value = self.value()?,
+                b":time" => draft.time = self.value()?.as_i64(),
+                b":index" => draft.index = self.value()?.as_u64(),
+                name if pairing.watched() => {
+                    let name = String::from_utf8_lossy(&name[1..]).into_owned();
+                    draft.more.push((name, self.value()?));
+                }
                 _ => self.value().map(drop)?,
             }
         }
-        let missing =
-            |field: &str| Trouble::Malformed(line, format!("expected a field {field} in this event"));
-        let process = process.ok_or_else(|| missing(":process"))?;
-        let Json::Number(number) = &process else { return Ok(None) };
-        let number = number.as_u64().and_then(|number| u32::try_from(number).ok());
-        event.process = number.ok_or_else(|| {
-            Trouble::Malformed(
-                line,
-                format!("expected a process number from 0 to 4294967295, found {process}"),
-            )
-        })?;
-        event.kind = kind.ok_or_else(|| missing(":type"))?;
-        event.f = f.ok_or_else(|| missing(":f"))?;
-        Ok(Some(event))
+        draft.finish(|field| format!(":{field}"))
     }
 
     fn skip_discards(&mut self) -> Result<(), Trouble> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Trouble;
 use super::bytes::Bytes;
-use super::pairing::{Event, Kind, Pairing};
+use super::pairing::{Draft, Event, Kind, Pairing};
 
 /// How deeply values may be nested.
 const MAX_DEPTH: usize = 64;
@@ -32,10 +32,7 @@ pub(super) fn read<R: Read>(bytes: &mut Bytes<R>, pairing: &mut Pairing) -> Resu
         }
         let line = parser.bytes.line;
         match parser.event(pairing) {
-            Ok(Some(event)) => pairing.push(event).map_err(|rule| Trouble::Broken(line, rule))?,
-            Ok(None) => {
-                pairing.position(None).map_err(|rule| Trouble::Broken(line, rule))?;
-            }
+            Ok(event) => pairing.push(event).map_err(|rule| Trouble::Broken(line, rule))?,
             // The recorder was killed in the middle of its last line: that event never was.
             Err(_) if !array && parser.bytes.peek().is_none() && parser.bytes.previous() != b'\n' => {
                 pairing.calls.notes.push(format!("line {line} is torn and read as absent"));
@@ -83,31 +80,20 @@ impl<R: Read> Parser<'_, R> {
         }
     }
 
-    fn event(&mut self, pairing: &mut Pairing) -> Result<Option<Event>, Trouble> {
-        let line = self.bytes.line;
+    fn event(&mut self, pairing: &mut Pairing) -> Result<Event, Trouble> {
+        let mut draft = Draft::new(self.bytes.line);
         self.bytes.bump();
-        let (mut process, mut kind, mut f) = (None, None, None);
-        let mut event = Event {
-            line,
-            process: 0,
-            kind: Kind::Invoke,
-            f: 0,
-            key: None,
-            value: Json::Null,
-            time: None,
-            index: None,
-        };
         let mut first = true;
         while self.field(&mut first)? {
             match self.token.as_slice() {
-                b"process" => process = Some(self.value()?),
-                b"type" => kind = Some(self.kind()?),
+                b"process" => draft.process = Some(self.value()?),
+                b"type" => draft.kind = Some(self.kind()?),
                 b"f" => {
                     self.text("the function's name")?;
-                    f = Some(pairing.calls.function(&String::from_utf8_lossy(&self.token)));
+                    draft.f = Some(pairing.calls.function(&String::from_utf8_lossy(&self.token)));
                 }
                 b"key" => {
-                    event.key = if self.next_byte() == Some(b'"') {
+                    draft.key = if self.next_byte() == Some(b'"') {
                         self.text("a key")?;
                         Some(pairing.calls.text_key(&String::from_utf8_lossy(&self.token)))
                     } else {
@@ -115,29 +101,23 @@ impl<R: Read> Parser<'_, R> {
                         (!key.is_null()).then(|| pairing.calls.key(crate::history::Value::from_json(&key)))
                     };
                 }
-                b"value" => event.value = self.value()?,
-                b"time" => event.time = self.value()?.as_i64(),
-                b"index" => event.index = self.value()?.as_u64(),
+                b"value" => draft.value = self.value()?,
+                b"time" => draft.time = self.value()?.as_i64(),
+                b"index" => draft.index = self.value()?.as_u64(),
+                name if pairing.watched() => {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    draft.more.push((name, self.value()?));
+                }
                 _ => self.skip()?,
             }
         }
-        let missing =
-            |field: &str| Trouble::Malformed(line, format!("expected a field \"{field}\" in this event"));
-        let process = process.ok_or_else(|| missing("process"))?;
-        let Json::Number(number) = &process else { return Ok(None) };
-        let number = number.as_u64().and_then(|number| u32::try_from(number).ok());
-        event.process = number.ok_or_else(|| {
-            Trouble::Malformed(
-                line,
-                format!("expected a process number from 0 to 4294967295, found {process}"),
-            )
-        })?;
-        event.kind = kind.ok_or_else(|| missing("type"))?;
-        event.f = f.ok_or_else(|| missing("f"))?;
-        if pairing.calls.functions.get(usize::from(event.f)).is_some_and(|name| &**name == "snapshot") {
+        let mut event = draft.finish(|field| format!("\"{field}\""))?;
+        let snapshot =
+            pairing.calls.functions.get(usize::from(event.f)).is_some_and(|name| &**name == "snapshot");
+        if snapshot && !pairing.watched() {
             event.value = Json::Null;
         }
-        Ok(Some(event))
+        Ok(event)
     }
 
     /// Goes to the next field and leaves its name in `token`; `false` at the object's end.

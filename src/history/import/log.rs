@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::Trouble;
 use super::bytes::Bytes;
 use super::edn::Edn;
-use super::pairing::{Event, Kind, Pairing};
+use super::pairing::{Draft, Event, Kind, Pairing};
 
 /// How long a line may be, bytes.
 const MAX_LINE: usize = 16 * 1024 * 1024;
@@ -56,29 +56,40 @@ fn event(text: &str, line: u64, pairing: &mut Pairing) -> Result<Option<Event>, 
         word
     };
     let (process, kind, f) = (word(), word(), word());
-    if process.starts_with(':') {
-        pairing.position(None).map_err(|rule| Trouble::Broken(line, rule))?;
-        return Ok(None);
+    let mut draft = Draft::new(line);
+    if let Some(name) = process.strip_prefix(':') {
+        draft.process = Some(Json::from(name));
+        draft.kind = kind.strip_prefix(':').and_then(|name| Kind::from_name(name.as_bytes()));
+        draft.f = f.strip_prefix(':').map(|name| pairing.calls.function(name));
+        // A nemesis may say what it likes.
+        draft.value = value(rest).unwrap_or_else(|_| Json::from(rest.trim()));
+        return draft.finish(|field| format!(":{field}")).map(Some);
     }
     let process = process.parse::<u32>().map_err(|_| {
         malformed(format!("expected a process number after `jepsen.util -`, found `{process}`"))
     })?;
-    let kind = kind
-        .strip_prefix(':')
-        .and_then(|name| Kind::from_name(name.as_bytes()))
-        .ok_or_else(|| malformed(format!("expected a type of :{}, found `{kind}`", Kind::NAMES)))?;
+    draft.process = Some(Json::from(process));
+    draft.kind = kind.strip_prefix(':').and_then(|name| Kind::from_name(name.as_bytes()));
+    if draft.kind.is_none() {
+        return Err(malformed(format!("expected a type of :{}, found `{kind}`", Kind::NAMES)));
+    }
     let f = f
         .strip_prefix(':')
         .filter(|name| !name.is_empty())
         .ok_or_else(|| malformed(format!("expected a function such as :read, found `{f}`")))?;
-    let f = pairing.calls.function(f);
-    let mut value = Bytes::with_window(rest.as_bytes(), rest.len());
-    let mut edn = Edn::new(&mut value);
-    let value = match edn.next_byte()? {
-        None => Json::Null,
-        Some(_) => edn.value().map_err(|trouble| match trouble {
-            Trouble::Malformed(_, what) | Trouble::Broken(_, what) => Trouble::Malformed(line, what),
-        })?,
-    };
-    Ok(Some(Event { line, process, kind, f, key: None, value, time: None, index: None }))
+    draft.f = Some(pairing.calls.function(f));
+    draft.value = value(rest).map_err(|trouble| match trouble {
+        Trouble::Malformed(_, what) | Trouble::Broken(_, what) => Trouble::Malformed(line, what),
+    })?;
+    draft.finish(|field| format!(":{field}")).map(Some)
+}
+
+/// The EDN value in a line's rest; nothing is nil.
+fn value(rest: &str) -> Result<Json, Trouble> {
+    let mut bytes = Bytes::with_window(rest.as_bytes(), rest.len());
+    let mut edn = Edn::new(&mut bytes);
+    match edn.next_byte()? {
+        None => Ok(Json::Null),
+        Some(_) => edn.value(),
+    }
 }

@@ -29,6 +29,7 @@ use std::str::FromStr;
 
 use self::bytes::Bytes;
 use self::pairing::Pairing;
+pub use self::pairing::{Seen, Watch};
 use super::calls::Calls;
 
 /// A format a history can be read in.
@@ -172,6 +173,9 @@ pub enum ImportError {
         /// The rule.
         what: String,
     },
+    /// Whoever watched the reading could take no more.
+    #[error("{0}")]
+    Refused(std::io::Error),
 }
 
 /// What a parser stumbled over; the file's name is added outside.
@@ -187,8 +191,46 @@ pub(crate) enum Trouble {
 /// # Errors
 /// [`ImportError`]: with file, line and what was expected.
 pub fn read(path: &Path, options: Options) -> Result<Calls, ImportError> {
-    let file = File::open(path).map_err(|source| ImportError::Io { path: path.into(), source })?;
-    read_from(file, path, options)
+    read_from(open(path)?, path, options)
+}
+
+/// As [`read()`], and shows each event to `watch` as it comes.
+///
+/// # Errors
+/// As [`read()`]; and [`ImportError::Refused`], what `watch` said.
+pub fn read_watched(path: &Path, options: Options, watch: &mut Watch<'_>) -> Result<Calls, ImportError> {
+    pair(open(path)?, path, options, Some(watch))
+}
+
+fn open(path: &Path) -> Result<File, ImportError> {
+    File::open(path).map_err(|source| ImportError::Io { path: path.into(), source })
+}
+
+/// The format of a file by its first bytes, and whether our own recorder wrote it: JSON lines of which the first is an
+/// event of the harness.
+///
+/// # Errors
+/// [`ImportError::Io`].
+pub fn sniff_file(path: &Path) -> Result<(Option<Format>, bool), ImportError> {
+    let mut bytes = Bytes::new(open(path)?);
+    let head = bytes.head();
+    let format = Format::sniff(head);
+    let ours = format == Some(Format::Jsonl) && is_ours(head);
+    match bytes.failed {
+        Some(source) => Err(ImportError::Io { path: path.into(), source }),
+        None => Ok((format, ours)),
+    }
+}
+
+/// Whether the first line is a `run` event, with which every recorded history begins.
+fn is_ours(head: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct First<'a> {
+        process: &'a str,
+        f: &'a str,
+    }
+    let first = head.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    serde_json::from_slice::<First>(first).is_ok_and(|first| first.process == "nemesis" && first.f == "run")
 }
 
 /// Reads a history from anything; `path` is only for messages.
@@ -196,6 +238,15 @@ pub fn read(path: &Path, options: Options) -> Result<Calls, ImportError> {
 /// # Errors
 /// As [`read()`].
 pub fn read_from(input: impl Read, path: &Path, options: Options) -> Result<Calls, ImportError> {
+    pair(input, path, options, None)
+}
+
+fn pair<'a>(
+    input: impl Read,
+    path: &Path,
+    options: Options,
+    watch: Option<&'a mut Watch<'a>>,
+) -> Result<Calls, ImportError> {
     let mut bytes = Bytes::new(input);
     let sniffed = Format::sniff(bytes.head());
     let Some(format) = options.format.or(sniffed) else {
@@ -204,7 +255,7 @@ pub fn read_from(input: impl Read, path: &Path, options: Options) -> Result<Call
             None => ImportError::Unrecognised { path: path.into() },
         });
     };
-    let mut pairing = Pairing::new(options.keyed);
+    let mut pairing = Pairing::new(options.keyed, watch);
     let parsed = match format {
         Format::Jsonl | Format::JepsenJson => json::read(&mut bytes, &mut pairing),
         Format::JepsenEdn | Format::PorcupineKv => edn::read(&mut bytes, &mut pairing),
@@ -212,6 +263,9 @@ pub fn read_from(input: impl Read, path: &Path, options: Options) -> Result<Call
     };
     if let Some(source) = bytes.failed {
         return Err(ImportError::Io { path: path.into(), source });
+    }
+    if let Some(why) = pairing.refused {
+        return Err(ImportError::Refused(why));
     }
     match parsed {
         Ok(()) => Ok(pairing.finish()),

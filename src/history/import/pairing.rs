@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::Trouble;
 use crate::history::calls::{Call, Calls, OPEN, ValueId};
 use crate::history::hash::Fast;
 use crate::history::{Outcome, Value};
@@ -25,12 +26,29 @@ impl Kind {
             _ => return None,
         })
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Invoke => "invoke",
+            Kind::Done(Outcome::Ok) => "ok",
+            Kind::Done(Outcome::Fail) => "fail",
+            Kind::Done(Outcome::Info) => "info",
+        }
+    }
 }
 
-/// One event of a client, its names interned.
+/// Whose event it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Actor {
+    Client(u32),
+    /// Anything that is no number: a nemesis.
+    Other(Json),
+}
+
+/// One event, its names interned.
 pub(super) struct Event {
     pub(super) line: u64,
-    pub(super) process: u32,
+    pub(super) actor: Actor,
     pub(super) kind: Kind,
     pub(super) f: u16,
     /// The key, where the event has a field for it.
@@ -38,7 +56,94 @@ pub(super) struct Event {
     pub(super) value: Json,
     pub(super) time: Option<i64>,
     pub(super) index: Option<u64>,
+    /// Its other fields; gathered only for who watches.
+    pub(super) more: Vec<(String, Json)>,
 }
+
+/// An event while its fields are being read, in whatever order they come.
+pub(super) struct Draft {
+    line: u64,
+    pub(super) process: Option<Json>,
+    pub(super) kind: Option<Kind>,
+    pub(super) f: Option<u16>,
+    pub(super) key: Option<u32>,
+    pub(super) value: Json,
+    pub(super) time: Option<i64>,
+    pub(super) index: Option<u64>,
+    pub(super) more: Vec<(String, Json)>,
+}
+
+impl Draft {
+    pub(super) fn new(line: u64) -> Self {
+        Draft {
+            line,
+            process: None,
+            kind: None,
+            f: None,
+            key: None,
+            value: Json::Null,
+            time: None,
+            index: None,
+            more: Vec::new(),
+        }
+    }
+
+    /// The event, when all its fields are in. `spell` writes a field's name as the format does.
+    pub(super) fn finish(self, spell: impl Fn(&str) -> String) -> Result<Event, Trouble> {
+        let line = self.line;
+        let malformed = |what: String| Trouble::Malformed(line, what);
+        let missing = |field: &str| malformed(format!("expected a field {} in this event", spell(field)));
+        let actor = match self.process.ok_or_else(|| missing("process"))? {
+            Json::Number(number) => {
+                let client = number.as_u64().and_then(|number| u32::try_from(number).ok());
+                Actor::Client(client.ok_or_else(|| {
+                    malformed(format!("expected a process number from 0 to 4294967295, found {number}"))
+                })?)
+            }
+            other => Actor::Other(other),
+        };
+        // A nemesis is no part of the history proper: it may leave out what operations need.
+        let other = matches!(actor, Actor::Other(_));
+        Ok(Event {
+            line,
+            actor,
+            kind: self.kind.or(other.then_some(Kind::Done(Outcome::Info))).ok_or_else(|| missing("type"))?,
+            f: self.f.or(other.then_some(NO_FUNCTION)).ok_or_else(|| missing("f"))?,
+            key: self.key,
+            value: self.value,
+            time: self.time,
+            index: self.index,
+            more: self.more,
+        })
+    }
+}
+
+/// What a nemesis's event without a function has.
+const NO_FUNCTION: u16 = u16::MAX;
+
+/// One event in its place, for whoever watches a history being read.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// Its position in the order of events.
+    pub position: u32,
+    /// Its time, where it has one (Jepsen's and ours: ns since the run began).
+    pub time: Option<i64>,
+    /// The client's number, or the nemesis's name.
+    pub process: Json,
+    /// `invoke`, `ok`, `fail` or `info`.
+    pub kind: &'static str,
+    /// The function; empty for a nemesis's event without one.
+    pub f: &'a str,
+    /// The key; [`Value::Nil`] where there is none.
+    pub key: &'a Value,
+    /// The value, without the key.
+    pub value: &'a Json,
+    /// All other fields.
+    pub more: &'a [(String, Json)],
+}
+
+/// Takes each event as it is read; an error ends the reading.
+pub type Watch<'a> = dyn FnMut(Seen<'_>) -> std::io::Result<()> + 'a;
 
 struct Pending {
     call: u32,
@@ -55,8 +160,13 @@ enum Keyed {
 }
 
 /// Builds [`Calls`] from events in the order they were recorded. Memory: the calls, and the open operations.
-pub(super) struct Pairing {
+pub(super) struct Pairing<'a> {
     pub(super) calls: Calls,
+    watch: Option<&'a mut Watch<'a>>,
+    /// What the watcher said when it could take no more.
+    pub(super) refused: Option<std::io::Error>,
+    /// Whether the first event was the `run` of our own recorder; unknown before there is one.
+    ours: Option<bool>,
     open: Fast<u32, Pending>,
     next: u32,
     newest: Option<(i64, u64)>,
@@ -64,18 +174,33 @@ pub(super) struct Pairing {
     keyed: Keyed,
 }
 
-impl Pairing {
-    pub(super) fn new(keyed: Option<bool>) -> Self {
+impl<'a> Pairing<'a> {
+    pub(super) fn new(keyed: Option<bool>, watch: Option<&'a mut Watch<'a>>) -> Self {
         let keyed = match keyed {
             None => Keyed::Undecided,
             Some(false) => Keyed::No,
             Some(true) => Keyed::Yes { since: 1 },
         };
-        Pairing { calls: Calls::new(), open: Fast::default(), next: 0, newest: None, disorder: 0, keyed }
+        Pairing {
+            calls: Calls::new(),
+            watch,
+            refused: None,
+            ours: None,
+            open: Fast::default(),
+            next: 0,
+            newest: None,
+            disorder: 0,
+            keyed,
+        }
+    }
+
+    /// Whether events are wanted whole, with fields that no operation needs.
+    pub(super) fn watched(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// The position of the next event: its `index` where it has one, else one more than the last.
-    pub(super) fn position(&mut self, index: Option<u64>) -> Result<u32, String> {
+    fn position(&mut self, index: Option<u64>) -> Result<u32, String> {
         let position = match index {
             None => self.next,
             Some(index) => {
@@ -103,11 +228,41 @@ impl Pairing {
     /// Takes one event. The error says which rule it breaks.
     pub(super) fn push(&mut self, event: Event) -> Result<(), String> {
         let position = self.position(event.index)?;
-        self.watch_clock(&event);
-        match event.kind {
-            Kind::Invoke => self.invoke(event, position),
-            Kind::Done(outcome) => self.complete(event, outcome, position),
+        let f = usize::from(event.f);
+        if self.ours.is_none() {
+            let run = self.calls.functions.get(f).is_some_and(|name| &**name == "run");
+            self.ours = Some(run && event.actor == Actor::Other(Json::from("nemesis")));
         }
+        self.watch_clock(&event);
+        let key = match (&event.actor, event.kind) {
+            (Actor::Other(_), _) => 0,
+            (Actor::Client(process), Kind::Invoke) => self.invoke(*process, &event, position)?,
+            (Actor::Client(process), Kind::Done(outcome)) => {
+                self.complete(*process, &event, outcome, position)?
+            }
+        };
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        let (process, value) = match event.actor {
+            Actor::Client(process) if event.key.is_none() && matches!(self.keyed, Keyed::Yes { .. }) => {
+                (Json::from(process), event.value.get(1).unwrap_or(&event.value))
+            }
+            Actor::Client(process) => (Json::from(process), &event.value),
+            Actor::Other(name) => (name, &event.value),
+        };
+        let seen = Seen {
+            position,
+            time: event.time,
+            process,
+            kind: event.kind.name(),
+            f: self.calls.functions.get(f).map_or("", |name| name),
+            key: self.calls.keys.get(key as usize).unwrap_or(&Value::Nil),
+            value,
+            more: &event.more,
+        };
+        watch(seen).map_err(|error| {
+            self.refused = Some(error);
+            String::new()
+        })
     }
 
     fn watch_clock(&mut self, event: &Event) {
@@ -126,18 +281,18 @@ impl Pairing {
         }
     }
 
-    fn invoke(&mut self, event: Event, position: u32) -> Result<(), String> {
-        if let Some(pending) = self.open.get(&event.process) {
+    fn invoke(&mut self, process: u32, event: &Event, position: u32) -> Result<u32, String> {
+        if let Some(pending) = self.open.get(&process) {
             return Err(format!(
-                "process {} invokes while its operation of line {} is still open",
-                event.process, pending.line
+                "process {process} invokes while its operation of line {} is still open",
+                pending.line
             ));
         }
-        let (key, value) = self.split(&event)?;
+        let (key, value) = self.split(event)?;
         let input = self.calls.values.intern(value);
         let call = self.calls.calls.len() as u32;
         self.calls.calls.push(Call {
-            process: event.process,
+            process,
             key,
             input,
             output: ValueId::NIL,
@@ -146,20 +301,25 @@ impl Pairing {
             f: event.f,
             outcome: Outcome::Info,
         });
-        self.open.insert(event.process, Pending { call, line: event.line, time: event.time });
-        Ok(())
+        self.open.insert(process, Pending { call, line: event.line, time: event.time });
+        Ok(key)
     }
 
-    fn complete(&mut self, event: Event, outcome: Outcome, position: u32) -> Result<(), String> {
-        let Some(pending) = self.open.remove(&event.process) else {
-            return Err(format!("process {} completes an operation it never invoked", event.process));
+    fn complete(
+        &mut self,
+        process: u32,
+        event: &Event,
+        outcome: Outcome,
+        position: u32,
+    ) -> Result<u32, String> {
+        let Some(pending) = self.open.remove(&process) else {
+            return Err(format!("process {process} completes an operation it never invoked"));
         };
         let invoked = self.calls.calls[pending.call as usize];
         if invoked.f != event.f {
             let name = |f: u16| self.calls.functions.get(usize::from(f)).map_or("?", |name| &**name);
             return Err(format!(
-                "process {} completes a {} but had invoked a {} on line {}",
-                event.process,
+                "process {process} completes a {} but had invoked a {} on line {}",
                 name(event.f),
                 name(invoked.f),
                 pending.line
@@ -169,21 +329,20 @@ impl Pairing {
             && ended < began
         {
             return Err(format!(
-                "time runs backwards: process {} completes at {ended} what it invoked at {began} on line {}",
-                event.process, pending.line
+                "time runs backwards: process {process} completes at {ended} what it invoked at {began} on line {}",
+                pending.line
             ));
         }
         let mut output = ValueId::NIL;
         if outcome == Outcome::Ok {
             let (key, value) = match (event.key, self.keyed) {
                 (None, Keyed::No | Keyed::Undecided) => (invoked.key, Value::from_json(&event.value)),
-                _ => self.split(&event)?,
+                _ => self.split(event)?,
             };
             if key != invoked.key {
                 let name = |key: u32| self.calls.keys.get(key as usize).cloned().unwrap_or_default();
                 return Err(format!(
-                    "process {} completes on key {} what it invoked on key {} on line {}",
-                    event.process,
+                    "process {process} completes on key {} what it invoked on key {} on line {}",
                     name(key),
                     name(invoked.key),
                     pending.line
@@ -195,7 +354,7 @@ impl Pairing {
         call.outcome = outcome;
         call.output = output;
         call.ret = if outcome == Outcome::Info { OPEN } else { position };
-        Ok(())
+        Ok(invoked.key)
     }
 
     /// The key and the value of an event.
@@ -234,8 +393,14 @@ impl Pairing {
         })
     }
 
-    /// The calls, when all events are in. Operations still open have an unknown outcome.
+    /// The calls, when all events are in. Operations still open have an unknown outcome. What the nodes of our own
+    /// runs said they hold is left out, as in [`Calls::from_history`]: it is no operation of a client.
     pub(super) fn finish(mut self) -> Calls {
+        if self.ours == Some(true)
+            && let Some(snapshot) = self.calls.functions.iter().position(|name| &**name == "snapshot")
+        {
+            self.calls.calls.retain(|call| usize::from(call.f) != snapshot);
+        }
         if self.disorder > 1 {
             self.calls
                 .notes

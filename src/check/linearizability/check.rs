@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Failure, Judgement, Options, judge};
 use crate::check::Verdict;
-use crate::check::models::Model;
+use crate::check::models::{Model, Register};
 use crate::check::plain::{Answer, PlainCheck, Proof, Question, observes};
 use crate::history::Outcome;
 use crate::history::calls::{Call, Calls};
@@ -40,12 +40,18 @@ const TELLING: [&str; 5] = ["cas", "acquire", "release", "lock", "unlock"];
 
 fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
     let ok = calls.calls.iter().filter(|call| call.outcome == Outcome::Ok).count();
-    let telling: Vec<bool> = calls.functions.iter().map(|name| TELLING.contains(&&**name)).collect();
+    let nil_tells = !Register::nil_is_unrecorded(model);
+    let tells_by_itself =
+        |name: &str| TELLING.contains(&name) || (nil_tells && ["read", "get"].contains(&name));
+    let telling: Vec<bool> = calls.functions.iter().map(|name| tells_by_itself(name)).collect();
     let tells = |call: &&Call| {
         let telling = telling.get(usize::from(call.f)).is_some_and(|telling| *telling);
         match call.outcome {
             Outcome::Ok => observes(call) || telling,
-            Outcome::Fail => telling && model == Model::EtcdCasRegister,
+            // A read that failed says nothing in any model.
+            Outcome::Fail => {
+                model == Model::EtcdCasRegister && &*calls.functions[usize::from(call.f)] == "cas"
+            }
             Outcome::Info => false,
         }
     };

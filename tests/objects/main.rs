@@ -1,6 +1,10 @@
 //! Sets, counters, queues and ids: the checks against oracles written from their definitions, simulated objects that are
-//! right, the same with something gone wrong, and the formats such histories come in.
+//! right, the same with something gone wrong, and the formats such histories come in. And the readers of
+//! histories, fed with noise.
 
+mod fuzz;
+#[path = "../mutation/mod.rs"]
+mod mutation;
 mod oracle;
 mod reading;
 mod simulated;

@@ -153,7 +153,7 @@ fn judge(text: &[u8], number: u64) -> bool {
     let mut understood = false;
     let formats = Format::ALL.iter().map(|(format, _)| Some(*format)).chain([None]);
     for format in formats {
-        for keyed in [None, Some(number % 2 == 0)] {
+        for keyed in [None, Some(number.is_multiple_of(2))] {
             within_bounds(text, || match read_from(text, Path::new("h"), Options { format, keyed }) {
                 Ok(calls) => {
                     let sorted = calls.calls.windows(2).all(|pair| pair[0].invoke < pair[1].invoke);

@@ -103,23 +103,23 @@ pub(super) fn search(machine: &mut dyn Machine, items: &[Item], budget: &Budget,
 
 /// An open operation that certainly happens.
 #[derive(Clone, Copy)]
-struct Slot<const W: usize> {
-    kind: u32,
-    ret: u32,
-    call: u32,
+pub(super) struct Slot<const W: usize> {
+    pub(super) kind: u32,
+    pub(super) ret: u32,
+    pub(super) call: u32,
     /// Open operations of the same kind that go first.
-    before: [u64; W],
+    pub(super) before: [u64; W],
 }
 
 /// A kind of operation of unknown outcome.
-struct Crashed<const W: usize> {
-    kind: u32,
+pub(super) struct Crashed<const W: usize> {
+    pub(super) kind: u32,
     /// How many were invoked so far.
-    invoked: u32,
+    pub(super) invoked: u32,
     /// Whether it leaves the same state whatever was before.
-    settles: bool,
+    pub(super) settles: bool,
     /// Open operations of this kind that certainly happen, and go first.
-    before: [u64; W],
+    pub(super) before: [u64; W],
 }
 
 struct Search<'a, const W: usize> {
@@ -388,19 +388,19 @@ impl<'a, const W: usize> Search<'a, W> {
     }
 }
 
-fn set<const W: usize>(mask: &mut [u64; W], bit: usize) {
+pub(super) fn set<const W: usize>(mask: &mut [u64; W], bit: usize) {
     mask[bit / 64] |= 1 << (bit % 64);
 }
 
-fn unset<const W: usize>(mask: &mut [u64; W], bit: usize) {
+pub(super) fn unset<const W: usize>(mask: &mut [u64; W], bit: usize) {
     mask[bit / 64] &= !(1 << (bit % 64));
 }
 
-fn has<const W: usize>(mask: &[u64; W], bit: usize) -> bool {
+pub(super) fn has<const W: usize>(mask: &[u64; W], bit: usize) -> bool {
     mask[bit / 64] >> (bit % 64) & 1 == 1
 }
 
 /// Whether all of `inner` is in `outer`.
-fn within<const W: usize>(inner: &[u64; W], outer: &[u64; W]) -> bool {
+pub(super) fn within<const W: usize>(inner: &[u64; W], outer: &[u64; W]) -> bool {
     inner.iter().zip(outer).all(|(inner, outer)| inner & !outer == 0)
 }

@@ -12,6 +12,7 @@ mod proof;
 mod prover;
 mod relax;
 mod search;
+mod supply;
 mod table;
 mod timeline;
 mod zones;

@@ -8,7 +8,7 @@
 //! - that repeats until all are settled, mostly after one or two rounds.
 //!
 //! Before that, whatever can go in bulk goes: everything but the last operations; observations, which can explain
-//! nothing when relaxed; the operations of one kind, which are mostly needed all or none. With few values a minimal
+//! nothing when relaxed; the operations of a kind, which are mostly needed all or none. With few values a minimal
 //! proof may be large all the same: when any of ten thousand old writes of 3 could explain the stale read of 3 as soon
 //! as its completion is forgotten, each of them is needed.
 //!
@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use super::machine::{Item, Machine};
 use super::relax::{Candidate, needed};
-use super::search::{Budget, Found, search};
+use super::search::{Budget, Found, search, search_with};
+use super::supply::Supply;
 use super::{Options, machine};
 use crate::history::calls::{Calls, OPEN};
 
@@ -106,7 +107,7 @@ impl Prover {
             let observations: Vec<u32> =
                 members(&mask).into_iter().filter(|at| self.at(*at).relaxed.is_none()).collect();
             self.keep_the_last(&mut mask, &observations);
-            self.drop_kinds(&mut mask);
+            self.keep_kinds(&mut mask);
         }
         self.minimise(mask)
     }
@@ -150,7 +151,13 @@ impl Prover {
         self.machine.prune(&mut self.items);
         let left = self.deadline.saturating_duration_since(Instant::now());
         let budget = Budget { time: TIME_A_STEP.min(left), memory_bytes: MEMORY_BYTES };
-        match search(&mut *self.machine, &self.items, &budget, Instant::now()) {
+        // What is illegal although there is always one more is illegal, and that is quickly told.
+        let unlimited = Supply::unlimited(&*self.machine, &self.items);
+        let machine = &mut *self.machine;
+        if let Found::Stuck(_) = search_with(machine, &self.items, unlimited, &budget, Instant::now()) {
+            return Some(true);
+        }
+        match search(machine, &self.items, &budget, Instant::now()) {
             Found::Legal => Some(false),
             Found::Stuck(_) => Some(true),
             Found::GivenUp(_) => None,
@@ -171,33 +178,58 @@ impl Prover {
         }
     }
 
-    /// Drops the operations of one kind after another, except the last of all, where the set stays proof.
-    fn drop_kinds(&mut self, mask: &mut Vec<bool>) {
+    /// Keeps of the old operations only those of as few kinds as the set needs to stay proof: with few values, those that
+    /// could explain the answer that nothing explains.
+    fn keep_kinds(&mut self, mask: &mut Vec<bool>) {
         let chosen = members(mask);
         let old = &chosen[..chosen.len().saturating_sub(FEW)];
-        let mut kinds: Vec<(u32, u32)> = Vec::new();
+        let kind = |prover: &Self, at: u32| prover.at(at).relaxed.map(|item| item.kind);
+        let mut kinds: Vec<u32> = Vec::new();
         for at in old {
-            let Some(item) = self.at(*at).relaxed else { continue };
-            match kinds.iter().position(|(kind, _)| *kind == item.kind) {
-                Some(known) => kinds[known].1 += 1,
-                None if kinds.len() < MOST_KINDS => kinds.push((item.kind, 1)),
-                None => return,
+            if let Some(kind) = kind(self, *at)
+                && !kinds.contains(&kind)
+            {
+                kinds.push(kind);
             }
-        }
-        kinds.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
-        for (kind, _) in kinds {
-            if self.late() {
+            if kinds.len() > MOST_KINDS {
                 return;
             }
+        }
+        let with = |prover: &Self, kept: &[u32]| {
             let mut fewer = mask.clone();
             for at in old {
-                if self.at(*at).relaxed.is_some_and(|item| item.kind == kind) {
-                    fewer[*at as usize] = false;
-                }
+                fewer[*at as usize] = kind(prover, *at).is_some_and(|kind| kept.contains(&kind));
             }
+            fewer
+        };
+        // The kinds of which some operation is needed by itself, then the fewest others.
+        let Some(needed) = self.needed(mask, &vec![false; mask.len()]) else { return };
+        let mut kept: Vec<u32> = Vec::new();
+        for at in needed {
+            if let Some(kind) = kind(self, at)
+                && kinds.contains(&kind)
+                && !kept.contains(&kind)
+            {
+                kept.push(kind);
+            }
+        }
+        kinds.retain(|kind| !kept.contains(kind));
+        while !self.late() {
+            let mut fewer = with(self, &kept);
             if self.is_proof(&fewer) == Some(true) {
-                *mask = fewer;
+                *mask = std::mem::take(&mut fewer);
+                return;
             }
+            // The fewest of the other kinds in their order: without the last of them it is no proof.
+            let (mut too_few, mut enough) = (0, kinds.len());
+            while too_few + 1 < enough && !self.late() {
+                let count = too_few + (enough - too_few) / 2;
+                let fewer = with(self, &[&kept, &kinds[..count]].concat());
+                if self.is_proof(&fewer) == Some(true) { enough = count } else { too_few = count }
+            }
+            let Some(last) = enough.checked_sub(1).filter(|last| *last < kinds.len()) else { return };
+            kept.push(kinds[last]);
+            kinds.truncate(last);
         }
     }
 

@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use super::machine::{Item, Machine, NONE};
 use super::search::{Crashed, Slot, has, set, unset, within};
+use super::supply::Supply;
 use super::table::Counts;
 use crate::history::calls::OPEN;
 use crate::history::hash::Fast;
@@ -159,6 +160,8 @@ struct Relaxing<'a, const W: usize> {
     origins: Origins,
     step: Step<W>,
     to_come: u32,
+    supply: Supply,
+    now: u32,
 }
 
 /// The configurations of one step.
@@ -186,9 +189,8 @@ impl<const W: usize> Step<W> {
 impl<'a, const W: usize> Relaxing<'a, W> {
     fn new(machine: &'a mut dyn Machine, candidates: &'a [Candidate], asked: u32, deadline: Instant) -> Self {
         let config = Config { state: machine.initial(), used: 0, extra: WHOLE, done: [0; W] };
-        let completes = |candidate: &&Candidate| candidate.kept.is_some_and(|item| item.ret != OPEN);
+        let items: Vec<Item> = candidates.iter().filter_map(|candidate| candidate.kept).collect();
         Relaxing {
-            machine,
             candidates,
             asked,
             deadline,
@@ -202,12 +204,16 @@ impl<'a, const W: usize> Relaxing<'a, W> {
             frontier: vec![(config, 0)],
             origins: Origins::new(asked),
             step: Step { ids: Fast::default(), configs: Vec::new(), own: Vec::new(), edges: Vec::new() },
-            to_come: candidates.iter().filter(completes).count() as u32,
+            to_come: items.iter().filter(|item| item.ret != OPEN).count() as u32,
+            supply: Supply::of(machine, &items),
+            now: 0,
+            machine,
         }
     }
 
     fn run(mut self, events: &[(u32, u32)]) -> Option<Vec<u32>> {
-        for (_, event) in events {
+        for (position, event) in events {
+            self.now = *position;
             if event & 1 == 0 {
                 self.invoke(event >> 1);
             } else {
@@ -257,7 +263,7 @@ impl<'a, const W: usize> Relaxing<'a, W> {
         self.crashed_ids.get(&kind).is_some_and(|id| {
             let crashed = &self.crashed[*id as usize];
             let left = crashed.invoked.saturating_sub(self.counts.get(used, *id));
-            crashed.settles && left >= self.to_come
+            self.supply.is_plenty(kind, self.now) || crashed.settles && left >= self.to_come
         })
     }
 
@@ -404,7 +410,8 @@ impl<'a, const W: usize> Relaxing<'a, W> {
             let crashed = &self.crashed[id];
             let left = crashed.invoked.saturating_sub(self.counts.get(config.used, id as u32));
             if left > 0 && within(&crashed.before, &config.done) {
-                let (kind, plenty) = (crashed.kind, crashed.settles && left >= self.to_come);
+                let kind = crashed.kind;
+                let plenty = self.supply.is_plenty(kind, self.now) || crashed.settles && left >= self.to_come;
                 let state = self.machine.step(config.state, kind);
                 if state != NONE && state != config.state {
                     let mut next = config;

@@ -98,6 +98,11 @@ pub trait Spec: Sync {
         false
     }
 
+    /// Whether `op` is possible in every state, and leaves the same one whatever was before.
+    fn overwrites(&self, _op: &Self::Op) -> bool {
+        false
+    }
+
     /// What an operation means.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod lww;
 pub mod models;
 mod monotonic_reads;
 mod monotonic_writes;
+mod objects;
 mod phantom;
 pub mod plain;
 mod read_your_writes;
@@ -138,7 +139,13 @@ pub static CHECKS: &[&dyn Check] = &[
 
 /// Checks of what a single copy, a set, a counter … would do: more than an eventually consistent store promises, so
 /// they are made only where they are asked for by name. Adding one is a file, a line in [`plain::PLAIN`] and a line here.
-pub static OF_OBJECTS: &[&dyn Check] = &[&plain::OnRuns(linearizability::Linearizability)];
+pub static OF_OBJECTS: &[&dyn Check] = &[
+    &plain::OnRuns(linearizability::Linearizability),
+    &plain::OnRuns(objects::Set),
+    &plain::OnRuns(objects::Counter),
+    &plain::OnRuns(objects::UniqueIds),
+    &plain::OnRuns(objects::Queue),
+];
 
 /// Every check a workload may ask for.
 pub fn all() -> impl Iterator<Item = &'static dyn Check> + Clone {

@@ -1,22 +1,17 @@
-//! Mutated workloads and noise, for as long as `HARNESS_FUZZ_SECONDS` says: no panic, no hang, and every mistake has its
-//! place in the file. `.ci/soak` runs it for a minute, with `HARNESS_FUZZ_SEED` from the clock.
+//! Mutated workloads and protocols, and noise: no panic, no hang, and every mistake has its place in the file.
 
-use std::ops::Range;
-use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
-use harness::seed::Rng;
+use harness::client::protocol::Protocol;
 use harness::workload::{Overrides, Workload};
 
+use super::mutation::fuzz;
 use super::shipped;
 
-/// How long without the variable, seconds.
+/// How long without `HARNESS_FUZZ_SECONDS`, seconds.
 const BRIEFLY_S: f64 = 2.0;
-/// A text that takes longer hangs, for whoever typed it. Generous: the machine may be busy.
-const HANG: Duration = Duration::from_secs(60);
 /// Pieces that mean something somewhere.
-const PIECES: &[&str] = &[
+pub const PIECES: &[&str] = &[
     "\"",
     "'",
     "'''",
@@ -44,6 +39,7 @@ const PIECES: &[&str] = &[
     "\0",
     "\t",
     "é",
+    "\u{7f}",
     "😀",
     "\u{feff}",
     "\u{202e}",
@@ -95,63 +91,9 @@ const PIECES: &[&str] = &[
     "name = \"..\"\n",
 ];
 
-fn environment<T: std::str::FromStr>(name: &str) -> Option<T> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// A place in `text`, as often as not at the border of a word, where most of the decisions are.
-fn place(rng: &mut Rng, text: &[char]) -> usize {
-    let at = rng.below(text.len() as u64 + 1) as usize;
-    if rng.below(2) == 0 {
-        return at;
-    }
-    let border = |place: &usize| !text[*place].is_alphanumeric();
-    (at..text.len()).find(border).unwrap_or(text.len())
-}
-
-fn some(rng: &mut Rng, text: &[char], longest: u64) -> Range<usize> {
-    let from = place(rng, text);
-    from..(from + rng.below(longest + 1) as usize).min(text.len())
-}
-
-/// One change: something gone, put in, repeated, moved, or taken over from `other`.
-fn mutate(rng: &mut Rng, text: &mut Vec<char>, other: &[char]) {
-    let gone = some(rng, text, 20);
-    let put: Vec<char> = match rng.below(6) {
-        0 => Vec::new(),
-        1 => other[some(rng, other, 60)].to_vec(),
-        2 => text[some(rng, text, 40)].to_vec(),
-        3 => vec![char::from_u32(rng.below(0x500) as u32).unwrap_or('x')],
-        _ => rng.pick(PIECES).unwrap().chars().collect(),
-    };
-    if rng.below(3) == 0 {
-        text.splice(gone.start..gone.start, put);
-    } else {
-        text.splice(gone, put);
-    }
-}
-
-fn noise(rng: &mut Rng) -> String {
-    let length = rng.below(400) as usize;
-    let bytes: Vec<u8> = (0..length).map(|_| rng.below(256) as u8).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn text(rng: &mut Rng, corpus: &[Vec<char>]) -> String {
-    if rng.below(16) == 0 {
-        return noise(rng);
-    }
-    let mut text = rng.pick(corpus).unwrap().clone();
-    let other = rng.pick(corpus).unwrap();
-    for _ in 0..=rng.below(8) {
-        mutate(rng, &mut text, other);
-    }
-    text.into_iter().collect()
-}
-
 /// What comes of `text`: a workload, or mistakes of which each says where it is.
-fn judge(text: &str, seed: u64) -> bool {
+fn judge(text: &[u8], seed: u64) -> bool {
+    let text = &String::from_utf8_lossy(text);
     let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
     match Workload::parse(text, Path::new("fuzz.toml"), &overrides) {
         Ok(workload) => {
@@ -185,40 +127,37 @@ fn judge(text: &str, seed: u64) -> bool {
     }
 }
 
-#[test]
-fn nothing_in_a_file_panics_or_hangs() {
-    let seconds = environment("HARNESS_FUZZ_SECONDS").unwrap_or(BRIEFLY_S);
-    let base: u64 = environment("HARNESS_FUZZ_SEED").unwrap_or(1);
-    let read =
-        |path: &std::path::PathBuf| std::fs::read_to_string(path).unwrap().chars().collect::<Vec<char>>();
-    let corpus: Vec<Vec<char>> = shipped().iter().map(read).collect();
-    let (send, texts) = mpsc::channel();
-    let fuzz = std::thread::spawn(move || {
-        let began = Instant::now();
-        let (mut number, mut accepted, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
-        // Time itself is tested: how much is tried is what was asked for.
-        while number == 0 || began.elapsed().as_secs_f64() < seconds {
-            let text = text(&mut Rng::new(base.wrapping_add(number), "fuzz"), &corpus);
-            send.send((number, text.clone())).unwrap();
-            let begun = Instant::now();
-            accepted += u64::from(judge(&text, number));
-            slowest = slowest.max(begun.elapsed());
-            number += 1;
+/// A protocol, or a mistake that says where it is.
+fn judge_protocol(text: &[u8], _: u64) -> bool {
+    let text = &String::from_utf8_lossy(text);
+    match Protocol::parse(text, Path::new("fuzz.toml"), "fuzz") {
+        Ok(protocol) => {
+            assert!(protocol.operations().all(|name| protocol.has(name)));
+            true
         }
-        (number, accepted, slowest)
-    });
-    let mut last = None;
-    loop {
-        match texts.recv_timeout(HANG) {
-            Ok(text) => last = Some(text),
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => panic!("hangs, HARNESS_FUZZ_SEED={base}: {last:?}"),
+        Err(error) => {
+            assert!(!error.message.is_empty(), "refused without a reason");
+            let (line, column) = error.place.unwrap_or_else(|| panic!("no place: {error}"));
+            assert!(line > 0 && column > 0, "{error}");
+            assert!(error.span.is_none_or(|span| span.end <= text.len()));
+            false
         }
     }
-    let Ok((tried, accepted, slowest)) = fuzz.join() else {
-        let (number, text) = last.unwrap();
-        panic!("broke down, HARNESS_FUZZ_SEED={}, on:\n{text}", base.wrapping_add(number));
-    };
-    println!("{tried} texts, {accepted} of them workloads, the slowest took {slowest:?}");
-    assert!(accepted < tried, "no mutation was a mistake");
+}
+
+fn corpus(files: &[PathBuf]) -> Vec<Vec<u8>> {
+    files.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn nothing_in_a_file_panics_or_hangs() {
+    fuzz(corpus(&shipped()), PIECES, BRIEFLY_S, judge);
+}
+
+#[test]
+fn nothing_in_a_protocol_panics_or_hangs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads/protocols");
+    let files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    fuzz(corpus(&files), PIECES, BRIEFLY_S / 2.0, judge_protocol);
 }

@@ -2,6 +2,8 @@
 
 mod errors;
 mod fuzz;
+#[path = "../mutation/mod.rs"]
+mod mutation;
 mod properties;
 mod schema;
 mod shipped;

@@ -8,6 +8,7 @@ use harness::fault::{Demand, ScheduledFault};
 use harness::workload::{Overrides, Workload};
 use proptest::prelude::*;
 
+use super::fuzz::PIECES;
 use super::{BASE, parse, shipped};
 
 /// Renders what comes of `text`: mistakes must be showable too.
@@ -20,47 +21,6 @@ fn digest(text: &str, overrides: &Overrides) {
         }
     }
 }
-
-/// Pieces that have a meaning somewhere, to be put where they have none.
-const PIECES: &[&str] = &[
-    "\"",
-    "[",
-    "]",
-    "[[",
-    "]]",
-    "{",
-    "}",
-    "=",
-    ",",
-    "\n",
-    "#",
-    "'''",
-    "\"\"\"",
-    "\\u0000",
-    "nan",
-    "-inf",
-    "0x7f",
-    "1979-05-27",
-    "{{",
-    "}}",
-    "{%",
-    "{{ id }}",
-    "{{ peers[9].url }}",
-    "99999999999999999999",
-    "-1",
-    "\"1s\"",
-    "\"0s\"",
-    "\"all\"",
-    "true",
-    "é",
-    "\u{7f}",
-    "[[fault]]\nat = \"1s\"\n",
-    "[chaos]\n",
-    "every = \"10ms\"\n",
-    "partition = \"ring\"\n",
-    "nodes = []\n",
-    "a.b.c = 1\n",
-];
 
 fn mutated() -> impl Strategy<Value = String> {
     let texts: Vec<String> = shipped().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();

@@ -33,6 +33,8 @@ pub(super) trait Machine {
     fn only_reads(&self, kind: u32) -> bool;
     /// Whether operations of this kind leave the same state whatever was before.
     fn settles(&self, kind: u32) -> bool;
+    /// Whether operations of this kind are possible in every state, and leave the same one whatever was before.
+    fn overwrites(&self, kind: u32) -> bool;
     /// A state, for people.
     fn show(&self, state: u32) -> String;
     /// Roughly how many bytes are held.
@@ -154,6 +156,10 @@ impl<S: Spec> Machine for Interned<S> {
 
     fn settles(&self, kind: u32) -> bool {
         self.spec.settles(&self.kinds[kind as usize])
+    }
+
+    fn overwrites(&self, kind: u32) -> bool {
+        self.spec.overwrites(&self.kinds[kind as usize])
     }
 
     fn show(&self, state: u32) -> String {

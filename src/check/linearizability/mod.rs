@@ -9,8 +9,11 @@
 mod check;
 mod machine;
 mod proof;
+mod prover;
+mod relax;
 mod search;
 mod steps;
+mod supply;
 mod table;
 mod timeline;
 mod zones;
@@ -24,7 +27,7 @@ pub use timeline::{picture, timeline};
 
 use self::machine::{Interned, Item, Machine};
 use self::search::{Found, Stuck};
-use self::zones::{Role, Scratch, Zones};
+use self::zones::{Role, Scratch, Setting, Zones};
 use super::Verdict;
 use super::models::{Counter, Initial, KvAppend, Model, MultiRegister, Mutex, Queue, Register, Set};
 use crate::history::Value;
@@ -192,28 +195,20 @@ struct KeyJudge<'a> {
     options: &'a Options,
     began: Instant,
     machine: Box<dyn Machine>,
-    zones: Option<ForZones>,
+    zones: Option<(Setting, Scratch)>,
     items: Vec<Item>,
-}
-
-/// What the fast engine needs to know.
-struct ForZones {
-    roles: Vec<Role>,
-    /// Absent where no operation names it.
-    initial: Option<ValueId>,
-    unrecorded: Option<ValueId>,
-    scratch: Scratch,
 }
 
 impl<'a> KeyJudge<'a> {
     fn new(calls: &'a Calls, options: &'a Options, began: Instant) -> Result<Self, String> {
-        let zones = if options.search_only { None } else { for_zones(calls, options) };
+        let zones = if options.search_only { None } else { setting(calls, options) };
+        let zones = zones.map(|setting| (setting, Scratch::new(calls)));
         Ok(KeyJudge { calls, options, began, machine: machine(options)?, zones, items: Vec::new() })
     }
 
     fn judge(&mut self, order: &[u32]) -> Result<(KeyVerdict, bool), String> {
-        if let Some(ForZones { roles, initial, unrecorded, scratch }) = &mut self.zones {
-            match zones::judge(self.calls, order, roles, *initial, *unrecorded, scratch) {
+        if let Some((setting, scratch)) = &mut self.zones {
+            match zones::judge(self.calls, order, setting, scratch) {
                 Zones::Legal => return Ok((KeyVerdict::Legal, true)),
                 Zones::Conflict(conflict) => return Ok((KeyVerdict::Conflict(conflict), true)),
                 Zones::NotDistinct => {}
@@ -235,7 +230,7 @@ impl<'a> KeyJudge<'a> {
 }
 
 /// What each function means to the fast engine, where the model is a register.
-fn for_zones(calls: &Calls, options: &Options) -> Option<ForZones> {
+fn setting(calls: &Calls, options: &Options) -> Option<Setting> {
     if !matches!(options.model, Model::Register | Model::CasRegister | Model::EtcdCasRegister) {
         return None;
     }
@@ -250,11 +245,10 @@ fn for_zones(calls: &Calls, options: &Options) -> Option<ForZones> {
         Initial::Value(value) => calls.values.find(value),
         _ => Some(ValueId::NIL),
     };
-    Some(ForZones {
+    Some(Setting {
         roles: calls.functions.iter().map(|f| role(f)).collect(),
         initial,
         unrecorded: Register::nil_is_unrecorded(options.model).then_some(ValueId::NIL),
-        scratch: Scratch::new(calls),
     })
 }
 

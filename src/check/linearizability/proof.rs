@@ -5,29 +5,14 @@
 //! never. It is **minimal** when relaxing any one of the set makes the history legal. Deleting operations instead would
 //! prove nothing: a read whose write was deleted looks like a phantom.
 //!
-//! Relaxing is monotone (what is legal stays legal when more is relaxed), so dropping operations one by one as long as
-//! the rest is still proof ends in a minimal set. The engines say where to begin:
-//! - two zones in conflict are proof by the operations at their four ends;
-//! - where the search got stuck, the last operations before that point are tried, twice as many each time, until
-//!   they are proof.
-//!
-//! Complexity: a search of the relaxed history a step; nearly everything outside the set drops out of it unobserved.
+//! The engines say where to begin: two zones in conflict are proof by the operations at their four ends; where the search
+//! got stuck, everything before that point is. [`prover`](super::prover) makes it minimal.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
-
-use super::machine::{Item, Machine};
-use super::search::{Budget, Found, search};
+use super::prover::Prover;
 use super::zones::{Conflict, ends};
-use super::{Failure, KeyVerdict, Options, for_zones, machine};
-use crate::history::calls::{Calls, OPEN, ValueId};
+use super::{Failure, KeyVerdict, Options, setting};
+use crate::history::calls::{Calls, ValueId};
 use crate::history::{Outcome, Value};
-
-/// What finding the smallest proof may take in all.
-const MOST_TIME: Duration = Duration::from_millis(2500);
-/// What one relaxed search may take; beyond it the operation in question stays in the proof.
-const TIME_A_STEP: Duration = Duration::from_millis(250);
-const MEMORY_BYTES: usize = 512 << 20;
 
 /// Explains why a key is not linearizable. `order` lists its calls by invocation.
 pub(super) fn explain(
@@ -44,7 +29,7 @@ pub(super) fn explain(
             let before: Vec<u32> =
                 order.iter().copied().filter(|call| calls.calls[*call as usize].invoke < stuck_at).collect();
             let (proof, minimal) = if options.prove {
-                Prover::new(calls, options, order)?.among_the_last(&before)?
+                Prover::new(calls, options, order)?.among(&before, stuck_at)
             } else {
                 (before.clone(), false)
             };
@@ -94,13 +79,9 @@ fn sources(calls: &Calls, order: &[u32], proof: &[u32]) -> Vec<u32> {
 }
 
 fn by_zones(calls: &Calls, options: &Options, order: &[u32], conflict: Conflict) -> Result<Failure, String> {
-    let Some(zones) = for_zones(calls, options) else { return Err("zones need a register".into()) };
+    let Some(setting) = setting(calls, options) else { return Err("zones need a register".into()) };
     let call = |index: u32| &calls.calls[index as usize];
-    let would_write = |index: u32| match zones.roles[usize::from(call(index).f)] {
-        super::Role::Write => Some(call(index).input),
-        super::Role::Delete => Some(ValueId::NIL),
-        _ => None,
-    };
+    let would_write = |index: u32| setting.would_write(call(index));
     let failed_writes = |value: ValueId| {
         let failed =
             |index: &u32| call(*index).outcome == Outcome::Fail && would_write(*index) == Some(value);
@@ -129,11 +110,11 @@ fn by_zones(calls: &Calls, options: &Options, order: &[u32], conflict: Conflict)
             (vec![read], vec![write], story, vec![call(read).output])
         }
         Conflict::Both(one, other) | Conflict::Within(other, one) => {
-            let (first, first_write) = ends(calls, order, &zones.roles, one);
-            let (second, second_write) = ends(calls, order, &zones.roles, other);
+            let (first, first_write) = ends(calls, order, &setting, one);
+            let (second, second_write) = ends(calls, order, &setting, other);
             let story = match (first.last(), second.first(), second.last()) {
                 (Some(late), Some(early), Some(begun)) => {
-                    let older = match first.first().filter(|_| Some(one) != zones.initial) {
+                    let older = match first.first().filter(|_| Some(one) != setting.initial) {
                         Some(earliest) => format!("yet {} before {}", done(*earliest), doing(*begun)),
                         None => format!("yet {} was there before everything else", name(calls, one)),
                     };
@@ -153,7 +134,7 @@ fn by_zones(calls: &Calls, options: &Options, order: &[u32], conflict: Conflict)
         |index: &u32| set.contains(index) || would_write(*index).is_some_and(|value| values.contains(&value));
     let concerned: Vec<u32> = order.iter().copied().filter(concerned).collect();
     let (proof, minimal) = match options.prove {
-        true => Prover::new(calls, options, &concerned)?.minimise(set)?,
+        true => Prover::new(calls, options, &concerned)?.within(&set),
         false => (set, false),
     };
     Ok(Failure { key: Value::Nil, proof, minimal, context, states: Vec::new(), story })
@@ -163,83 +144,5 @@ fn name(calls: &Calls, value: ValueId) -> String {
     match calls.values.get(value) {
         Value::Nil => "nil".into(),
         other => other.to_string(),
-    }
-}
-
-/// Tries sets of operations.
-struct Prover<'a> {
-    calls: &'a Calls,
-    /// All operations that matter, by invocation.
-    order: &'a [u32],
-    machine: Box<dyn Machine>,
-    items: Vec<Item>,
-    deadline: Instant,
-}
-
-impl<'a> Prover<'a> {
-    fn new(calls: &'a Calls, options: &Options, order: &'a [u32]) -> Result<Self, String> {
-        let machine = machine(options)?;
-        Ok(Prover { calls, order, machine, items: Vec::new(), deadline: Instant::now() + MOST_TIME })
-    }
-
-    /// Whether these operations are proof; `None` when that could not be decided in time.
-    fn is_proof(&mut self, set: &HashSet<u32>) -> Result<Option<bool>, String> {
-        self.items.clear();
-        for index in self.order {
-            let item = self.machine.item(self.calls, *index, !set.contains(index))?;
-            self.items.extend(item);
-        }
-        self.machine.prune(&mut self.items);
-        // What is invoked after the last completion has nothing to contradict.
-        let last = self.items.iter().filter(|item| item.ret != OPEN).map(|item| item.ret).max().unwrap_or(0);
-        self.items.retain(|item| item.invoke < last);
-        let budget = Budget { time: TIME_A_STEP, memory_bytes: MEMORY_BYTES };
-        Ok(match search(&mut *self.machine, &self.items, &budget, Instant::now()) {
-            Found::Legal => Some(false),
-            Found::Stuck(_) => Some(true),
-            Found::GivenUp(_) => None,
-        })
-    }
-
-    /// A minimal proof within `set`, which is proof; and whether every operation of it is known to be needed.
-    fn minimise(&mut self, set: Vec<u32>) -> Result<(Vec<u32>, bool), String> {
-        let mut kept: HashSet<u32> = set.iter().copied().collect();
-        let mut left: Vec<u32> = kept.iter().copied().collect();
-        left.sort_unstable();
-        let mut minimal = true;
-        // Whole runs of operations first: of many, most are not needed.
-        let mut run = left.len().div_ceil(4).max(1);
-        loop {
-            for chunk in left.clone().chunks(run) {
-                if Instant::now() > self.deadline {
-                    return Ok((kept.into_iter().collect(), false));
-                }
-                let without: HashSet<u32> =
-                    kept.iter().copied().filter(|call| !chunk.contains(call)).collect();
-                match self.is_proof(&without)? {
-                    Some(true) => kept = without,
-                    Some(false) => {}
-                    None => minimal = minimal && run > 1,
-                }
-            }
-            left.retain(|call| kept.contains(call));
-            if run == 1 {
-                return Ok((left, minimal));
-            }
-            run = run.div_ceil(4).min(run - 1);
-        }
-    }
-
-    /// A minimal proof among the last operations of `before`, which is proof.
-    fn among_the_last(&mut self, before: &[u32]) -> Result<(Vec<u32>, bool), String> {
-        let mut count = 16;
-        while count < before.len() && Instant::now() < self.deadline {
-            let last = before[before.len() - count..].to_vec();
-            if self.is_proof(&last.iter().copied().collect())? == Some(true) {
-                return self.minimise(last);
-            }
-            count *= 2;
-        }
-        self.minimise(before.to_vec())
     }
 }

@@ -20,7 +20,9 @@
 //!   their invocation on, and one that certainly happened goes before one that need not have.
 //! - **Plenty is not counted.** Where an operation leaves the same state whatever was before (a write, a
 //!   compare-and-set), using it twice between two operations that certainly happen is using it once too often: the same
-//!   state comes back. So when as many are left as there are completions to come, there will always be one.
+//!   state comes back. So when as many are left as there are completions to come, there will always be one. Nor is it
+//!   counted from the moment on from which at any time more were invoked than *demanding* operations, those that are not
+//!   possible in every state: see [`Supply`].
 //! - **Dominance.** With the same state and the same open operations done, the configuration that used up fewer
 //!   operations of unknown outcome can do whatever the other can.
 //!
@@ -30,6 +32,7 @@
 use std::time::{Duration, Instant};
 
 use super::machine::{Item, Machine, NONE};
+use super::supply::Supply;
 use super::table::{Config, Counts, Table};
 use crate::history::calls::OPEN;
 use crate::history::hash::Fast;
@@ -74,6 +77,18 @@ const MAX_SHOWN: usize = 8;
 
 /// Whether the operations have a legal order. `items` are in order of invocation.
 pub(super) fn search(machine: &mut dyn Machine, items: &[Item], budget: &Budget, began: Instant) -> Found {
+    let supply = Supply::of(machine, items);
+    search_with(machine, items, supply, budget, began)
+}
+
+/// The same, where the supply of operations of unknown outcome was looked at already.
+pub(super) fn search_with(
+    machine: &mut dyn Machine,
+    items: &[Item],
+    supply: Supply,
+    budget: &Budget,
+    began: Instant,
+) -> Found {
     let mut open = 0_usize;
     let mut widest = 0;
     let mut events: Vec<(u32, u32)> = Vec::with_capacity(items.len() * 2);
@@ -92,9 +107,9 @@ pub(super) fn search(machine: &mut dyn Machine, items: &[Item], budget: &Budget,
         }
     }
     match widest {
-        0..=64 => Search::<1>::new(machine, items, budget, began).run(&events),
-        65..=256 => Search::<4>::new(machine, items, budget, began).run(&events),
-        257..=1024 => Search::<16>::new(machine, items, budget, began).run(&events),
+        0..=64 => Search::<1>::new(machine, items, supply, budget, began).run(&events),
+        65..=256 => Search::<4>::new(machine, items, supply, budget, began).run(&events),
+        257..=1024 => Search::<16>::new(machine, items, supply, budget, began).run(&events),
         _ => Found::GivenUp(format!(
             "{widest} operations are open at once, more than the 1024 the general search can follow"
         )),
@@ -103,23 +118,23 @@ pub(super) fn search(machine: &mut dyn Machine, items: &[Item], budget: &Budget,
 
 /// An open operation that certainly happens.
 #[derive(Clone, Copy)]
-struct Slot<const W: usize> {
-    kind: u32,
-    ret: u32,
-    call: u32,
+pub(super) struct Slot<const W: usize> {
+    pub(super) kind: u32,
+    pub(super) ret: u32,
+    pub(super) call: u32,
     /// Open operations of the same kind that go first.
-    before: [u64; W],
+    pub(super) before: [u64; W],
 }
 
 /// A kind of operation of unknown outcome.
-struct Crashed<const W: usize> {
-    kind: u32,
+pub(super) struct Crashed<const W: usize> {
+    pub(super) kind: u32,
     /// How many were invoked so far.
-    invoked: u32,
+    pub(super) invoked: u32,
     /// Whether it leaves the same state whatever was before.
-    settles: bool,
+    pub(super) settles: bool,
     /// Open operations of this kind that certainly happen, and go first.
-    before: [u64; W],
+    pub(super) before: [u64; W],
 }
 
 struct Search<'a, const W: usize> {
@@ -141,12 +156,20 @@ struct Search<'a, const W: usize> {
     stack: Vec<u32>,
     /// How many completions are still to come.
     to_come: u32,
+    supply: Supply,
+    now: u32,
     work: u64,
     states_kept: usize,
 }
 
 impl<'a, const W: usize> Search<'a, W> {
-    fn new(machine: &'a mut dyn Machine, items: &'a [Item], budget: &'a Budget, began: Instant) -> Self {
+    fn new(
+        machine: &'a mut dyn Machine,
+        items: &'a [Item],
+        supply: Supply,
+        budget: &'a Budget,
+        began: Instant,
+    ) -> Self {
         let initial = machine.initial();
         Search {
             machine,
@@ -165,13 +188,16 @@ impl<'a, const W: usize> Search<'a, W> {
             next: Table::new(),
             stack: Vec::new(),
             to_come: items.iter().filter(|item| item.ret != OPEN).count() as u32,
+            supply,
+            now: 0,
             work: 0,
             states_kept: 0,
         }
     }
 
     fn run(mut self, events: &[(u32, u32)]) -> Found {
-        for (seen, (_, event)) in events.iter().enumerate() {
+        for (seen, (position, event)) in events.iter().enumerate() {
+            self.now = *position;
             let item = event >> 1;
             if event & 1 == 0 {
                 self.invoke(item);
@@ -297,7 +323,9 @@ impl<'a, const W: usize> Search<'a, W> {
                 let crashed = &self.crashed[id];
                 let left = crashed.invoked.saturating_sub(self.counts.get(config.used, id as u32));
                 if left > 0 && within(&crashed.before, &config.done) {
-                    let (kind, plenty) = (crashed.kind, crashed.settles && left >= self.to_come);
+                    let kind = crashed.kind;
+                    let plenty =
+                        self.supply.is_plenty(kind, self.now) || crashed.settles && left >= self.to_come;
                     let mut next = config;
                     let state = self.machine.step(config.state, kind);
                     if state != NONE && state != config.state {
@@ -388,19 +416,19 @@ impl<'a, const W: usize> Search<'a, W> {
     }
 }
 
-fn set<const W: usize>(mask: &mut [u64; W], bit: usize) {
+pub(super) fn set<const W: usize>(mask: &mut [u64; W], bit: usize) {
     mask[bit / 64] |= 1 << (bit % 64);
 }
 
-fn unset<const W: usize>(mask: &mut [u64; W], bit: usize) {
+pub(super) fn unset<const W: usize>(mask: &mut [u64; W], bit: usize) {
     mask[bit / 64] &= !(1 << (bit % 64));
 }
 
-fn has<const W: usize>(mask: &[u64; W], bit: usize) -> bool {
+pub(super) fn has<const W: usize>(mask: &[u64; W], bit: usize) -> bool {
     mask[bit / 64] >> (bit % 64) & 1 == 1
 }
 
 /// Whether all of `inner` is in `outer`.
-fn within<const W: usize>(inner: &[u64; W], outer: &[u64; W]) -> bool {
+pub(super) fn within<const W: usize>(inner: &[u64; W], outer: &[u64; W]) -> bool {
     inner.iter().zip(outer).all(|(inner, outer)| inner & !outer == 0)
 }

@@ -38,6 +38,36 @@ pub(super) enum Role {
     Other,
 }
 
+/// What the history's functions and values mean to a register.
+pub(super) struct Setting {
+    /// What each function does.
+    pub(super) roles: Vec<Role>,
+    /// The initial value; absent where no operation names it.
+    pub(super) initial: Option<ValueId>,
+    /// A value whose reads say nothing.
+    pub(super) unrecorded: Option<ValueId>,
+}
+
+impl Setting {
+    fn role(&self, call: &Call) -> Role {
+        self.roles[usize::from(call.f)]
+    }
+
+    /// What a call writes, if it may have happened.
+    fn written(&self, call: &Call) -> Option<ValueId> {
+        if call.outcome == Outcome::Fail { None } else { self.would_write(call) }
+    }
+
+    /// What a call writes, or would have written.
+    pub(super) fn would_write(&self, call: &Call) -> Option<ValueId> {
+        match self.role(call) {
+            Role::Write => Some(call.input),
+            Role::Delete => Some(ValueId::NIL),
+            _ => None,
+        }
+    }
+}
+
 /// What the engine found about one register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Zones {
@@ -121,68 +151,45 @@ impl Scratch {
     }
 }
 
-/// What a call writes, if it may have happened.
-fn written(role: Role, call: &Call) -> Option<ValueId> {
-    match role {
-        _ if call.outcome == Outcome::Fail => None,
-        Role::Write => Some(call.input),
-        Role::Delete => Some(ValueId::NIL),
-        _ => None,
-    }
-}
-
-/// Judges one register. `order` lists its calls by invocation. `initial` is absent where the history's values do not
-/// include it; `unrecorded` is a value whose reads say nothing.
-pub(super) fn judge(
-    calls: &Calls,
-    order: &[u32],
-    roles: &[Role],
-    initial: Option<ValueId>,
-    unrecorded: Option<ValueId>,
-    scratch: &mut Scratch,
-) -> Zones {
-    let verdict =
-        measure(calls, order, roles, initial, unrecorded, scratch).unwrap_or_else(|| compare(scratch));
+/// Judges one register. `order` lists its calls by invocation.
+pub(super) fn judge(calls: &Calls, order: &[u32], setting: &Setting, scratch: &mut Scratch) -> Zones {
+    let verdict = measure(calls, order, setting, scratch).unwrap_or_else(|| compare(scratch));
     scratch.reset();
     verdict
 }
 
 /// Measures every zone; a verdict where that already gives one.
-fn measure(
-    calls: &Calls,
-    order: &[u32],
-    roles: &[Role],
-    initial: Option<ValueId>,
-    unrecorded: Option<ValueId>,
-    scratch: &mut Scratch,
-) -> Option<Zones> {
+fn measure(calls: &Calls, order: &[u32], setting: &Setting, scratch: &mut Scratch) -> Option<Zones> {
     // A position no invocation has is not needed for the start: a completion is never at position 0.
-    scratch.clusters.push(Cluster { write: 0, low: 0, high: 0, value: initial.unwrap_or(ValueId::NIL) });
-    if let Some(initial) = initial {
+    scratch.clusters.push(Cluster {
+        write: 0,
+        low: 0,
+        high: 0,
+        value: setting.initial.unwrap_or(ValueId::NIL),
+    });
+    if let Some(initial) = setting.initial {
         *scratch.slot(initial) = 1;
     }
     for index in order {
         let call = &calls.calls[*index as usize];
-        match roles[usize::from(call.f)] {
-            Role::Other => return Some(Zones::NotDistinct),
-            role => {
-                let Some(value) = written(role, call) else { continue };
-                let next = scratch.clusters.len() as u32 + 1;
-                let slot = scratch.slot(value);
-                if *slot != 0 {
-                    return Some(Zones::NotDistinct);
-                }
-                *slot = next;
-                let low = if call.outcome == Outcome::Ok { call.ret } else { OPEN };
-                scratch.clusters.push(Cluster { write: call.invoke, low, high: call.invoke, value });
-            }
+        if setting.role(call) == Role::Other {
+            return Some(Zones::NotDistinct);
         }
+        let Some(value) = setting.written(call) else { continue };
+        let next = scratch.clusters.len() as u32 + 1;
+        let slot = scratch.slot(value);
+        if *slot != 0 {
+            return Some(Zones::NotDistinct);
+        }
+        *slot = next;
+        let low = if call.outcome == Outcome::Ok { call.ret } else { OPEN };
+        scratch.clusters.push(Cluster { write: call.invoke, low, high: call.invoke, value });
     }
     for index in order {
         let call = &calls.calls[*index as usize];
         if call.outcome != Outcome::Ok
-            || roles[usize::from(call.f)] != Role::Read
-            || Some(call.output) == unrecorded
+            || setting.role(call) != Role::Read
+            || Some(call.output) == setting.unrecorded
         {
             continue;
         }
@@ -193,10 +200,7 @@ fn measure(
         let cluster = &mut scratch.clusters[cluster - 1];
         if call.ret < cluster.write {
             let value = cluster.value;
-            let wrote = |index: &&u32| {
-                let call = &calls.calls[**index as usize];
-                written(roles[usize::from(call.f)], call) == Some(value)
-            };
+            let wrote = |index: &&u32| setting.written(&calls.calls[**index as usize]) == Some(value);
             let write = order.iter().find(wrote).copied().unwrap_or(*index);
             return Some(Zones::Conflict(Conflict::Foreseen { read: *index, write }));
         }
@@ -243,15 +247,19 @@ fn compare(scratch: &mut Scratch) -> Zones {
 }
 
 /// The calls that fix the ends of a value's zone: the earliest completion and the latest invocation; then its write.
-pub(super) fn ends(calls: &Calls, order: &[u32], roles: &[Role], value: ValueId) -> (Vec<u32>, Option<u32>) {
+pub(super) fn ends(
+    calls: &Calls,
+    order: &[u32],
+    setting: &Setting,
+    value: ValueId,
+) -> (Vec<u32>, Option<u32>) {
     let mut earliest: Option<u32> = None;
     let mut latest: Option<u32> = None;
     let mut write = None;
     for index in order {
         let call = &calls.calls[*index as usize];
-        let role = roles[usize::from(call.f)];
-        let wrote = written(role, call) == Some(value);
-        let read = role == Role::Read && call.outcome == Outcome::Ok && call.output == value;
+        let wrote = setting.written(call) == Some(value);
+        let read = setting.role(call) == Role::Read && call.outcome == Outcome::Ok && call.output == value;
         if !wrote && !read {
             continue;
         }

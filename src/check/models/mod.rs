@@ -20,11 +20,11 @@ use std::hash::Hash;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use counter::Counter;
+pub use counter::{Counter, CounterOp};
 pub use kv_append::KvAppend;
 pub use multi::MultiRegister;
 pub use mutex::Mutex;
-pub use queue::Queue;
+pub use queue::{Queue, QueueOp};
 pub use register::{Register, RegisterOp};
 pub use set::Set;
 
@@ -69,11 +69,11 @@ impl Said<'_> {
         if self.outcome == Outcome::Ok { Meaning::Must(op) } else { Meaning::Nothing }
     }
 
-    fn unknown<T>(&self, model: Model, known: &str) -> Result<T, String> {
+    pub(super) fn unknown<T>(&self, model: Model, known: &str) -> Result<T, String> {
         Err(format!("the model `{model}` knows {known}; this history has `{}`", self.f))
     }
 
-    fn bad_value<T>(&self, expected: &str, found: &Value) -> Result<T, String> {
+    pub(super) fn bad_value<T>(&self, expected: &str, found: &Value) -> Result<T, String> {
         Err(format!("`{}` takes {expected}; this history has {found}", self.f))
     }
 }
@@ -96,6 +96,11 @@ pub trait Spec: Sync {
 
     /// Whether `op`, where it is possible, leaves the same state whatever was before.
     fn settles(&self, _op: &Self::Op) -> bool {
+        false
+    }
+
+    /// Whether `op` is possible in every state, and leaves the same one whatever was before.
+    fn overwrites(&self, _op: &Self::Op) -> bool {
         false
     }
 
@@ -242,7 +247,7 @@ fn value(text: &str) -> Value {
 }
 
 /// The elements of a list value.
-fn items(value: &Value) -> Option<Vec<Value>> {
+pub(super) fn items(value: &Value) -> Option<Vec<Value>> {
     let Value::Json(text) = value else { return None };
     match serde_json::from_str(text) {
         Ok(serde_json::Value::Array(items)) => Some(items.iter().map(Value::from_json).collect()),
@@ -251,6 +256,6 @@ fn items(value: &Value) -> Option<Vec<Value>> {
 }
 
 /// A value, for people.
-fn show(value: &Value) -> String {
+pub(super) fn show(value: &Value) -> String {
     if value.is_nil() { "nil".into() } else { value.to_string() }
 }

@@ -76,6 +76,10 @@ impl Spec for Register {
         !matches!(op, RegisterOp::Differs(_))
     }
 
+    fn overwrites(&self, op: &RegisterOp) -> bool {
+        matches!(op, RegisterOp::Write(_))
+    }
+
     fn decode(&self, said: Said<'_>) -> Result<Meaning<RegisterOp>, String> {
         Ok(match said.f {
             "read" | "get" if said.output.is_nil() && Register::nil_is_unrecorded(self.model) => {

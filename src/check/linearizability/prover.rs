@@ -1,0 +1,355 @@
+//! Makes a proof minimal.
+//!
+//! Relaxing is monotone: what is legal stays legal when more is relaxed. So an operation that is needed within a set is
+//! needed within each part of it that is still proof, and three kinds of steps end in a minimal set:
+//! - [`needed`] tells of all operations at once which of them are needed; those are settled;
+//! - of the others, the fewest of the last are kept that are still proof together with what is settled (found by doubling and
+//!   halving; without the first of them it is no proof: that one is settled, too);
+//! - that repeats until all are settled, mostly after one or two rounds.
+//!
+//! Before that, whatever can go in bulk goes: everything but the last operations; observations, which can explain
+//! nothing when relaxed; the operations of a kind, which are mostly needed all or none. With few values a minimal
+//! proof may be large all the same: when any of ten thousand old writes of 3 could explain the stale read of 3 as soon
+//! as its completion is forgotten, each of them is needed.
+//!
+//! Complexity: a search of the relaxed history a step, some dozens of steps. Where that takes too long, the set found
+//! so far is given and said not to be known as minimal.
+
+use std::time::{Duration, Instant};
+
+use super::machine::{Item, Machine};
+use super::relax::{Candidate, needed};
+use super::search::{Budget, Found, search, search_with};
+use super::supply::Supply;
+use super::{Options, machine};
+use crate::history::calls::{Calls, OPEN};
+
+/// What finding the smallest proof may take in all.
+const MOST_TIME: Duration = Duration::from_millis(2500);
+/// What one relaxed search may take.
+const TIME_A_STEP: Duration = Duration::from_millis(400);
+const MEMORY_BYTES: usize = 512 << 20;
+/// A set of so many operations is small enough to go without the coarse steps.
+const FEW: usize = 256;
+/// How many kinds of operations are tried one after another.
+const MOST_KINDS: usize = 64;
+
+/// One operation, by its position in the prover's list.
+struct Operation {
+    call: u32,
+    invoke: u32,
+    kept: Option<Item>,
+    relaxed: Option<Item>,
+}
+
+impl Operation {
+    /// Whether relaxing it changes anything.
+    fn matters(&self) -> bool {
+        let meaning = |item: Option<Item>| item.map(|item| (item.kind, item.ret));
+        meaning(self.kept) != meaning(self.relaxed)
+    }
+}
+
+/// Tries sets of operations.
+pub(super) struct Prover {
+    /// All operations that can play a part, by invocation.
+    operations: Vec<Operation>,
+    machine: Box<dyn Machine>,
+    items: Vec<Item>,
+    deadline: Instant,
+}
+
+impl Prover {
+    /// A prover for these calls, by invocation.
+    ///
+    /// # Errors
+    /// As [`judge`](super::judge).
+    pub(super) fn new(calls: &Calls, options: &Options, order: &[u32]) -> Result<Self, String> {
+        let mut machine = machine(options)?;
+        let mut operations = Vec::with_capacity(order.len());
+        for call in order {
+            let here = operations.len() as u32;
+            let mut item = |relaxed| {
+                let item = machine.item(calls, *call, relaxed)?;
+                Ok::<_, String>(item.map(|item| Item { call: here, ..item }))
+            };
+            let (kept, relaxed) = (item(false)?, item(true)?);
+            operations.push(Operation {
+                call: *call,
+                invoke: calls.calls[*call as usize].invoke,
+                kept,
+                relaxed,
+            });
+        }
+        Ok(Prover { operations, machine, items: Vec::new(), deadline: Instant::now() + MOST_TIME })
+    }
+
+    /// A minimal proof within `set`, which is proof; and whether every operation of it is known to be needed.
+    pub(super) fn within(&mut self, set: &[u32]) -> (Vec<u32>, bool) {
+        let mask = self.mask(set);
+        self.minimise(mask)
+    }
+
+    /// A minimal proof among the calls `before`, which are proof: the search got stuck at the position `stuck_at`.
+    pub(super) fn among(&mut self, before: &[u32], stuck_at: u32) -> (Vec<u32>, bool) {
+        let mut mask = self.mask(before);
+        // What completed later has mostly no part in it.
+        let mut earlier = mask.clone();
+        for (at, operation) in self.operations.iter().enumerate() {
+            earlier[at] &= operation.kept.is_none_or(|item| item.ret <= stuck_at || item.ret == OPEN);
+        }
+        if self.is_proof(&earlier) == Some(true) {
+            mask = earlier;
+        }
+        let chosen = members(&mask);
+        self.keep_the_last(&mut mask, &chosen);
+        if members(&mask).len() > FEW {
+            let observations: Vec<u32> =
+                members(&mask).into_iter().filter(|at| self.at(*at).relaxed.is_none()).collect();
+            self.keep_the_last(&mut mask, &observations);
+            self.keep_kinds(&mut mask);
+        }
+        self.minimise(mask)
+    }
+
+    fn at(&self, at: u32) -> &Operation {
+        &self.operations[at as usize]
+    }
+
+    /// The set of these calls, as far as relaxing them changes anything.
+    fn mask(&self, set: &[u32]) -> Vec<bool> {
+        let mut mask = vec![false; self.operations.len()];
+        for call in set {
+            // The calls of a history are in order of invocation.
+            if let Ok(at) = self.operations.binary_search_by_key(call, |operation| operation.call) {
+                mask[at] = self.operations[at].matters();
+            }
+        }
+        mask
+    }
+
+    fn late(&self) -> bool {
+        Instant::now() > self.deadline
+    }
+
+    /// The last completion of a set: what is invoked later has nothing to contradict.
+    fn last(&self, mask: &[bool]) -> u32 {
+        let kept = |(operation, kept): (&Operation, &bool)| operation.kept.filter(|_| *kept);
+        let items = self.operations.iter().zip(mask).filter_map(kept);
+        items.filter(|item| item.ret != OPEN).map(|item| item.ret).max().unwrap_or(0)
+    }
+
+    /// Whether these operations are proof; `None` when that could not be decided in time.
+    fn is_proof(&mut self, mask: &[bool]) -> Option<bool> {
+        let last = self.last(mask);
+        self.items.clear();
+        for (operation, kept) in self.operations.iter().zip(mask) {
+            if operation.invoke < last {
+                self.items.extend(if *kept { operation.kept } else { operation.relaxed });
+            }
+        }
+        self.machine.prune(&mut self.items);
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let budget = Budget { time: TIME_A_STEP.min(left), memory_bytes: MEMORY_BYTES };
+        // What is illegal although there is always one more is illegal, and that is quickly told.
+        let unlimited = Supply::unlimited(&*self.machine, &self.items);
+        let machine = &mut *self.machine;
+        if let Found::Stuck(_) = search_with(machine, &self.items, unlimited, &budget, Instant::now()) {
+            return Some(true);
+        }
+        match search(machine, &self.items, &budget, Instant::now()) {
+            Found::Legal => Some(false),
+            Found::Stuck(_) => Some(true),
+            Found::GivenUp(_) => None,
+        }
+    }
+
+    /// Keeps of `some` only the last, as few as sixteen times a power of four, as long as the set stays proof.
+    fn keep_the_last(&mut self, mask: &mut Vec<bool>, some: &[u32]) {
+        let mut count = 16;
+        while count < some.len() && !self.late() {
+            let mut fewer = mask.clone();
+            some[..some.len() - count].iter().for_each(|at| fewer[*at as usize] = false);
+            if self.is_proof(&fewer) == Some(true) {
+                *mask = fewer;
+                return;
+            }
+            count *= 4;
+        }
+    }
+
+    /// Keeps of the old operations only those of as few kinds as the set needs to stay proof: with few values, those that
+    /// could explain the answer that nothing explains.
+    fn keep_kinds(&mut self, mask: &mut Vec<bool>) {
+        let chosen = members(mask);
+        let old = &chosen[..chosen.len().saturating_sub(FEW)];
+        let kind = |prover: &Self, at: u32| prover.at(at).relaxed.map(|item| item.kind);
+        let mut kinds: Vec<u32> = Vec::new();
+        for at in old {
+            if let Some(kind) = kind(self, *at)
+                && !kinds.contains(&kind)
+            {
+                kinds.push(kind);
+            }
+            if kinds.len() > MOST_KINDS {
+                return;
+            }
+        }
+        let with = |prover: &Self, kept: &[u32]| {
+            let mut fewer = mask.clone();
+            for at in old {
+                fewer[*at as usize] = kind(prover, *at).is_some_and(|kind| kept.contains(&kind));
+            }
+            fewer
+        };
+        // The kinds of which some operation is needed by itself, then the fewest others.
+        let Some(needed) = self.needed(mask, &vec![false; mask.len()]) else { return };
+        let mut kept: Vec<u32> = Vec::new();
+        for at in needed {
+            if let Some(kind) = kind(self, at)
+                && kinds.contains(&kind)
+                && !kept.contains(&kind)
+            {
+                kept.push(kind);
+            }
+        }
+        kinds.retain(|kind| !kept.contains(kind));
+        while !self.late() {
+            let mut fewer = with(self, &kept);
+            if self.is_proof(&fewer) == Some(true) {
+                *mask = std::mem::take(&mut fewer);
+                return;
+            }
+            // The fewest of the other kinds in their order: without the last of them it is no proof.
+            let (mut too_few, mut enough) = (0, kinds.len());
+            while too_few + 1 < enough && !self.late() {
+                let count = too_few + (enough - too_few) / 2;
+                let fewer = with(self, &[&kept, &kinds[..count]].concat());
+                if self.is_proof(&fewer) == Some(true) { enough = count } else { too_few = count }
+            }
+            let Some(last) = enough.checked_sub(1).filter(|last| *last < kinds.len()) else { return };
+            kept.push(kinds[last]);
+            kinds.truncate(last);
+        }
+    }
+
+    fn minimise(&mut self, mut mask: Vec<bool>) -> (Vec<u32>, bool) {
+        let mut settled = vec![false; mask.len()];
+        loop {
+            let Some(found) = self.needed(&mask, &settled) else { return self.one_by_one(mask, &settled) };
+            found.into_iter().for_each(|at| settled[at as usize] = true);
+            let spare: Vec<u32> = members(&mask).into_iter().filter(|at| !settled[*at as usize]).collect();
+            if spare.is_empty() {
+                return (self.calls(&mask), true);
+            }
+            let (enough, sure) = self.fewest_of_the_last(&settled, &spare);
+            for at in &spare[..spare.len() - enough] {
+                mask[*at as usize] = false;
+            }
+            if enough == 0 {
+                return (self.calls(&mask), true);
+            }
+            if !sure {
+                return self.one_by_one(mask, &settled);
+            }
+            settled[spare[spare.len() - enough] as usize] = true;
+        }
+    }
+
+    /// How many of the last of `spare` it takes to be proof with what is settled; and whether one less is certainly too few.
+    fn fewest_of_the_last(&mut self, settled: &[bool], spare: &[u32]) -> (usize, bool) {
+        let (mut too_few, mut enough, mut sure) = (None, spare.len(), true);
+        let mut step = 0;
+        // Doubling from none, then halving.
+        loop {
+            let count = match too_few {
+                Some(few) if few + 1 >= enough => return (enough, sure),
+                Some(few) if enough == spare.len() && few + step < enough => few + step,
+                Some(few) => few + (enough - few) / 2,
+                None if enough == 0 => return (0, sure),
+                None => 0,
+            };
+            step = (2 * step).max(1);
+            if self.late() {
+                return (enough, false);
+            }
+            let mut fewer = settled.to_vec();
+            spare[spare.len() - count..].iter().for_each(|at| fewer[*at as usize] = true);
+            match self.is_proof(&fewer) {
+                Some(true) => enough = count,
+                answer => {
+                    // Treated as too few: the set is only larger for it.
+                    sure &= answer.is_some();
+                    too_few = Some(count);
+                }
+            }
+        }
+    }
+
+    /// Which operations of the set are needed, apart from those that are settled; `None` when that took too long.
+    fn needed(&mut self, mask: &[bool], settled: &[bool]) -> Option<Vec<u32>> {
+        let last = self.last(mask);
+        let asked: Vec<u32> = members(mask).into_iter().filter(|at| !settled[*at as usize]).collect();
+        // An operation in question may be relaxed, and its kind then be there.
+        const GHOST: u32 = 1 << 31;
+        self.items.clear();
+        for (at, operation) in self.operations.iter().enumerate().filter(|(_, one)| one.invoke < last) {
+            self.items.extend(if mask[at] { operation.kept } else { operation.relaxed });
+            if mask[at] && !settled[at] {
+                self.items.extend(operation.relaxed.map(|item| Item { call: item.call | GHOST, ..item }));
+            }
+        }
+        self.machine.prune(&mut self.items);
+        let mut present = vec![false; mask.len()];
+        for item in self.items.iter().filter(|item| item.call & GHOST == 0) {
+            present[item.call as usize] = true;
+        }
+        let mut numbers = (0..).zip(&asked).peekable();
+        let mut candidates = Vec::with_capacity(self.items.len());
+        for (at, operation) in self.operations.iter().enumerate() {
+            let number = numbers.next_if(|(_, asked)| **asked as usize == at).map(|(number, _)| number);
+            let kept = if mask[at] { operation.kept } else { operation.relaxed }.filter(|_| present[at]);
+            if operation.invoke < last && (kept.is_some() || number.is_some()) {
+                let relaxed = operation.relaxed.map(|item| item.kind);
+                candidates.push(Candidate { kept, relaxed, invoke: operation.invoke, asked: number });
+            }
+        }
+        let found = needed(&mut *self.machine, &candidates, asked.len() as u32, self.deadline)?;
+        Some(found.into_iter().map(|number| asked[number as usize]).collect())
+    }
+
+    /// Drops operations in runs, shorter and shorter, as long as there is time.
+    fn one_by_one(&mut self, mut mask: Vec<bool>, settled: &[bool]) -> (Vec<u32>, bool) {
+        let mut left: Vec<u32> = members(&mask).into_iter().filter(|at| !settled[*at as usize]).collect();
+        let mut run = left.len().div_ceil(4).max(1);
+        let mut minimal = true;
+        loop {
+            for chunk in left.chunks(run) {
+                if self.late() {
+                    return (self.calls(&mask), false);
+                }
+                let mut without = mask.clone();
+                chunk.iter().for_each(|at| without[*at as usize] = false);
+                match self.is_proof(&without) {
+                    Some(true) => mask = without,
+                    Some(false) => {}
+                    None => minimal = minimal && run > 1,
+                }
+            }
+            left.retain(|at| mask[*at as usize]);
+            if run == 1 {
+                return (self.calls(&mask), minimal);
+            }
+            run = run.div_ceil(4).min(run - 1);
+        }
+    }
+
+    fn calls(&self, mask: &[bool]) -> Vec<u32> {
+        members(mask).into_iter().map(|at| self.at(at).call).collect()
+    }
+}
+
+/// The positions that are in a set.
+fn members(mask: &[bool]) -> Vec<u32> {
+    (0..mask.len() as u32).filter(|at| mask[*at as usize]).collect()
+}

@@ -12,6 +12,7 @@ mod finals;
 mod findings;
 mod floor;
 pub mod generate;
+pub mod levels;
 pub mod linearizability;
 mod lww;
 pub mod models;

@@ -91,7 +91,7 @@ pub trait PlainCheck: Sync {
 
 /// Every plain check there is. Adding one is a file and a line here; one whose name is not among
 /// [`CHECKS`](super::CHECKS) has another line in [`OF_OBJECTS`](super::OF_OBJECTS).
-pub static PLAIN: &[&dyn PlainCheck] = &[&super::linearizability::Linearizability];
+pub static PLAIN: &[&dyn PlainCheck] = &[&super::linearizability::Linearizability, &super::levels::Causal];
 
 /// The plain check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn PlainCheck> {

@@ -138,7 +138,13 @@ pub static CHECKS: &[&dyn Check] = &[
 
 /// Checks of what a single copy, a set, a counter … would do: more than an eventually consistent store promises, so
 /// they are made only where they are asked for by name. Adding one is a file, a line in [`plain::PLAIN`] and a line here.
-pub static OF_OBJECTS: &[&dyn Check] = &[&plain::OnRuns(linearizability::Linearizability)];
+pub static OF_OBJECTS: &[&dyn Check] = &[
+    &plain::OnRuns(linearizability::Linearizability),
+    &plain::OnRuns(levels::Sequential),
+    &plain::OnRuns(levels::Causal),
+    &plain::OnRuns(levels::Regular),
+    &plain::OnRuns(levels::Safe),
+];
 
 /// Every check a workload may ask for.
 pub fn all() -> impl Iterator<Item = &'static dyn Check> + Clone {

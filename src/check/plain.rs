@@ -91,7 +91,17 @@ pub trait PlainCheck: Sync {
 
 /// Every plain check there is. Adding one is a file and a line here; one whose name is not among
 /// [`CHECKS`](super::CHECKS) has another line in [`OF_OBJECTS`](super::OF_OBJECTS).
-pub static PLAIN: &[&dyn PlainCheck] = &[&super::linearizability::Linearizability, &super::levels::Causal];
+pub static PLAIN: &[&dyn PlainCheck] = &[
+    &super::linearizability::Linearizability,
+    &super::levels::Sequential,
+    &super::levels::Causal,
+    &super::levels::ReadYourWrites,
+    &super::levels::MonotonicReads,
+    &super::levels::MonotonicWrites,
+    &super::levels::WritesFollowReads,
+    &super::levels::Regular,
+    &super::levels::Safe,
+];
 
 /// The plain check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn PlainCheck> {

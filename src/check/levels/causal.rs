@@ -168,9 +168,28 @@ pub(super) fn name(calls: &Calls, value: ValueId) -> String {
 
 /// Operations each of which comes before the next, for people.
 pub(super) fn chain(calls: &Calls, chain: &[u32]) -> String {
-    let said: Vec<String> =
-        chain.iter().map(|call| calls.describe(&calls.calls[*call as usize])).collect();
+    let said: Vec<String> = chain.iter().map(|call| calls.describe(&calls.calls[*call as usize])).collect();
     said.join(" → ")
+}
+
+/// What happened, client by client, for people.
+pub(super) fn in_sessions(calls: &Calls, ops: &[u32]) -> String {
+    let mut ops = ops.to_vec();
+    ops.sort_by_key(|call| calls.calls[*call as usize].process);
+    let mut told = String::new();
+    for (at, call) in ops.iter().enumerate() {
+        let call = &calls.calls[*call as usize];
+        let same = at > 0 && calls.calls[ops[at - 1] as usize].process == call.process;
+        told.push_str(if same {
+            ", then "
+        } else if at > 0 {
+            "; "
+        } else {
+            ""
+        });
+        told.push_str(&calls.describe(call));
+    }
+    told
 }
 
 fn proof(calls: &Calls, facts: &Facts, prover: &Prover<'_>, found: &Found) -> Proof {
@@ -239,7 +258,9 @@ fn story(calls: &Calls, facts: &Facts, found: &Found) -> String {
 
 fn cause(pattern: Pattern) -> &'static str {
     match pattern {
-        Pattern::ThinAir => "a value was made up, damaged, stored under another key, or kept from a write that was refused",
+        Pattern::ThinAir => {
+            "a value was made up, damaged, stored under another key, or kept from a write that was refused"
+        }
         Pattern::CyclicCo => "a value was shown before it was written",
         Pattern::WriteCoInitRead | Pattern::WriteCoRead => {
             "a copy answered that had not yet received a write, though it had received what was written after it, or another copy had shown it to the same client"

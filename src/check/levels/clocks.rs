@@ -75,7 +75,8 @@ impl ByKey {
     /// The last operation of `key` by `session` among its first `known` ones.
     pub(super) fn last(&self, key: u32, session: u32, known: u32) -> Option<u32> {
         let (from, to) = (self.keys[key as usize] as usize, self.keys[key as usize + 1] as usize);
-        let group = from + self.groups[from..to].binary_search_by_key(&session, |(session, _)| *session).ok()?;
+        let group =
+            from + self.groups[from..to].binary_search_by_key(&session, |(session, _)| *session).ok()?;
         let places = &self.places[self.groups[group].1 as usize..self.groups[group + 1].1 as usize];
         last_known(places, known)
     }

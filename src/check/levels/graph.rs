@@ -176,7 +176,11 @@ mod tests {
         assert!(cyclic.sorted().is_none());
         let components = cyclic.components();
         assert!(components[0] == components[1] && components[1] == components[2]);
-        assert!(components[3] == components[4] && components[2] != components[3] && components[5] != components[0]);
+        assert!(
+            components[3] == components[4]
+                && components[2] != components[3]
+                && components[5] != components[0]
+        );
         let steps = |path: Vec<Edge>| path.iter().map(|edge| edge.to).collect::<Vec<_>>();
         assert_eq!(steps(cyclic.path(0, 3, |_| true, |via| via).unwrap()), [2, 3]);
         assert_eq!(steps(cyclic.path(0, 3, |node| node != 2, |via| via).unwrap_or_default()), [0; 0]);

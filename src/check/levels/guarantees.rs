@@ -36,7 +36,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value as Json};
 
-use super::causal::{MOST_TIME, by_invocation, conclude, evidence, unsaid};
+use super::causal::{MOST_TIME, by_invocation, conclude, evidence, in_sessions, unsaid};
 use super::minimal::Prover;
 use super::registers::{Facts, MODELS, Sessions, arrange};
 use super::versions::{Demands, Ground, Guarantee, broken, broken_alone};
@@ -138,7 +138,9 @@ fn nothing_to_judge(guarantee: Guarantee) -> &'static str {
     match guarantee {
         Guarantee::ReadYourWrites => "no client read a key after writing it",
         Guarantee::MonotonicReads => "no client read a key again after finding a write there",
-        Guarantee::MonotonicWrites => "no client read a key that the client of a write it had read had written before",
+        Guarantee::MonotonicWrites => {
+            "no client read a key that the client of a write it had read had written before"
+        }
         Guarantee::WritesFollowReads => {
             "no client wrote a key it had read, or read one that the client of a write it had read had read before"
         }
@@ -162,7 +164,8 @@ impl Search<'_> {
     /// Reads of the start that come too late.
     fn late(&mut self, late: &[Ground]) {
         for ground in late {
-            let nodes: Vec<u32> = ground.iter().copied().filter(|node| (*node as usize) < self.sessions.nodes.len()).collect();
+            let nodes: Vec<u32> =
+                ground.iter().copied().filter(|node| (*node as usize) < self.sessions.nodes.len()).collect();
             let Some(read) = nodes.last().map(|node| self.sessions.nodes[*node as usize]) else { continue };
             if self.found.contains(&read.key) || self.in_vain >= MOST_TRIED {
                 continue;
@@ -192,7 +195,9 @@ impl Search<'_> {
         let guarantee = self.guarantee;
         if self.proofs.len() >= MOST_SHOWN || Instant::now() > self.prover.deadline {
             // Counted, if it needs no premise that might be broken here.
-            if matches!(guarantee, Guarantee::ReadYourWrites | Guarantee::MonotonicReads) || self.premise_holds(ops) {
+            if matches!(guarantee, Guarantee::ReadYourWrites | Guarantee::MonotonicReads)
+                || self.premise_holds(ops)
+            {
                 self.found.push(key);
             }
             return;
@@ -201,7 +206,8 @@ impl Search<'_> {
             self.in_vain += 1;
             return;
         }
-        let Some((proof, minimal)) = self.prover.prove(ops, &|sessions| broken(sessions, keys, guarantee)) else {
+        let Some((proof, minimal)) = self.prover.prove(ops, &|sessions| broken(sessions, keys, guarantee))
+        else {
             self.in_vain += 1;
             return;
         };
@@ -213,7 +219,7 @@ impl Search<'_> {
         context.extend(versions.iter().copied().filter(|call| !proof.contains(call)));
         context.sort_unstable();
         context.dedup();
-        let mut story = format!("{}: {}", promise(guarantee), self.in_sessions(&told));
+        let mut story = format!("{}: {}", promise(guarantee), in_sessions(self.calls, &told));
         if !alone {
             story.push_str(premise(guarantee));
         }
@@ -239,20 +245,6 @@ impl Search<'_> {
                 !self.prover.shows(ops, &reads)
             }
         }
-    }
-
-    /// What happened, client by client.
-    fn in_sessions(&self, ops: &[u32]) -> String {
-        let mut ops = ops.to_vec();
-        ops.sort_by_key(|call| self.calls.calls[*call as usize].process);
-        let mut told = String::new();
-        for (at, call) in ops.iter().enumerate() {
-            let call = &self.calls.calls[*call as usize];
-            let same = at > 0 && self.calls.calls[ops[at - 1] as usize].process == call.process;
-            told.push_str(if same { ", then " } else if at > 0 { "; " } else { "" });
-            told.push_str(&self.calls.describe(call));
-        }
-        told
     }
 }
 

@@ -6,6 +6,7 @@
 //! writes of unknown outcome (a failed write too, once relaxed, may have happened). So each trial looks at a few
 //! operations, however long the history is.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::registers::{Fact, Facts, Sessions, arrange};
@@ -45,23 +46,24 @@ impl<'a> Prover<'a> {
         self.facts.list.binary_search_by_key(&call, |fact| fact.call).ok().map(|at| at as u32)
     }
 
-    /// The history with everything outside `kept` relaxed; sorted, and without what then neither did nor says anything.
+    /// The history with everything outside `kept`, which ascends, relaxed; without what then neither did nor says
+    /// anything.
     fn relaxed(&self, kept: &[u32]) -> Vec<Fact> {
-        let mut present: Vec<u32> = kept.to_vec();
-        let mut next = 0;
-        while next < present.len() {
-            let fact = &self.facts.list[present[next] as usize];
-            next += 1;
-            for writer in self.writers_of(fact) {
-                if !present.contains(writer) {
-                    present.push(*writer);
+        let mut present: HashSet<u32> = kept.iter().copied().collect();
+        let mut unseen: Vec<u32> = kept.to_vec();
+        while let Some(at) = unseen.pop() {
+            for writer in self.writers_of(&self.facts.list[at as usize]) {
+                if present.insert(*writer) {
+                    unseen.push(*writer);
                 }
             }
         }
+        let mut present: Vec<u32> = present.into_iter().collect();
         present.sort_unstable();
         let relax = |at: u32| {
             let fact = self.facts.list[at as usize];
-            if kept.contains(&at) { fact } else { Fact { outcome: Outcome::Info, ..fact } }
+            let as_it_was = kept.binary_search(&at).is_ok();
+            if as_it_was { fact } else { Fact { outcome: Outcome::Info, ..fact } }
         };
         present.into_iter().map(relax).collect()
     }
@@ -102,23 +104,26 @@ impl<'a> Prover<'a> {
     /// A minimal proof, as calls, from calls of which some are; whether it is known to be minimal. `None` when they
     /// are no proof.
     pub(super) fn prove(&self, calls: &[u32], bad: &dyn Fn(&Sessions) -> bool) -> Option<(Vec<u32>, bool)> {
-        let mut set: Vec<u32> = calls.iter().filter_map(|call| self.fact_of(*call)).collect();
-        set.sort_unstable();
-        set.dedup();
-        let failed: Vec<u32> = set
-            .iter()
-            .flat_map(|at| self.writers_of(&self.facts.list[*at as usize]))
-            .copied()
-            .filter(|at| self.facts.list[*at as usize].outcome == Outcome::Fail)
-            .collect();
-        set.extend(failed);
-        set.sort_unstable();
-        set.dedup();
+        let set: Vec<u32> =
+            self.with_failed_writes(calls).iter().filter_map(|call| self.fact_of(*call)).collect();
         if !self.is_proof(&set, bad) {
             return None;
         }
         let (set, minimal) = minimise(set, self.deadline, |kept| Some(self.is_proof(kept, bad)));
         Some((set.into_iter().map(|at| self.facts.list[at as usize].call).collect(), minimal))
+    }
+
+    /// These calls and the failed writes of the values they read, ascending: relaxed, those may have happened.
+    pub(super) fn with_failed_writes(&self, calls: &[u32]) -> Vec<u32> {
+        let facts = calls.iter().filter_map(|call| self.fact_of(*call));
+        let failed = facts
+            .flat_map(|at| self.writers_of(&self.facts.list[at as usize]))
+            .map(|at| &self.facts.list[*at as usize])
+            .filter(|fact| fact.outcome == Outcome::Fail);
+        let mut set: Vec<u32> = failed.map(|fact| fact.call).chain(calls.iter().copied()).collect();
+        set.sort_unstable();
+        set.dedup();
+        set
     }
 
     /// The writes that a proof's reads read and that are no part of it.

@@ -12,7 +12,13 @@ mod guarantees;
 mod minimal;
 mod patterns;
 mod registers;
+mod regular;
+mod saturate;
+mod search;
+mod sequential;
 mod versions;
 
 pub use causal::Causal;
 pub use guarantees::{MonotonicReads, MonotonicWrites, ReadYourWrites, WritesFollowReads};
+pub use regular::{Regular, Safe};
+pub use sequential::Sequential;

@@ -255,7 +255,11 @@ fn cyclic(sessions: &Sessions, graph: &Graph, causal: &Graph, outcome: &mut Outc
     for from in 0..graph.len() as u32 {
         for (to, via) in graph.out(from) {
             if component[from as usize] == component[*to as usize] && *via != IN_ORDER {
-                candidates.entry(component[from as usize]).or_default().push(Edge { from, to: *to, via: *via });
+                candidates.entry(component[from as usize]).or_default().push(Edge {
+                    from,
+                    to: *to,
+                    via: *via,
+                });
             }
         }
     }

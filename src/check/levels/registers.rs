@@ -222,12 +222,7 @@ pub(super) fn arrange(list: &[Fact], initial: Option<ValueId>, choice: &[u32]) -
 }
 
 /// Which fact each read read.
-fn sources(
-    list: &[Fact],
-    initial: Option<ValueId>,
-    choice: &[u32],
-    ambiguous: &mut Vec<u32>,
-) -> Vec<u32> {
+fn sources(list: &[Fact], initial: Option<ValueId>, choice: &[u32], ambiguous: &mut Vec<u32>) -> Vec<u32> {
     let writers = Writers::new(list);
     let mut sources = vec![NONE; list.len()];
     for (at, fact) in list.iter().enumerate() {

@@ -18,8 +18,8 @@
 //!
 //! **Why it is sound.** A write of unknown outcome never ends: it may be read ever after its invocation, has not
 //! certainly overwritten anything, and overlaps every later read. A failed one did not happen; a read of unknown
-//! outcome says nothing. Where a value was written more than once, one write that fits is excuse enough. A compare-and-set is
-//! a read and a write in one place, and as a read it overlaps no write by being one itself.
+//! outcome says nothing. Where a value was written more than once, one write that fits is excuse enough. Of a
+//! compare-and-set only the write is looked at: neither condition says what it may find.
 
 use std::time::Instant;
 
@@ -74,6 +74,9 @@ impl PlainCheck for Safe {
         judge(calls, question, true)
     }
 }
+
+/// Of a safe register's writes a proof names all that began before the read ended, unless there are more.
+const MOST_IN_PROOF: usize = 64;
 
 /// A write in time.
 #[derive(Clone, Copy, Debug)]
@@ -136,8 +139,7 @@ struct Register<'a> {
 
 impl<'a> Register<'a> {
     fn new(calls: &'a Calls, list: &[Fact], initial: Option<ValueId>, safe: bool) -> Self {
-        let mut register =
-            Register { calls, initial, keys: Fast::default(), values: Fast::default(), safe };
+        let mut register = Register { calls, initial, keys: Fast::default(), values: Fast::default(), safe };
         for fact in list {
             let Some(value) = fact.write.filter(|_| fact.outcome != Outcome::Fail) else { continue };
             let call = &calls.calls[fact.call as usize];
@@ -152,12 +154,9 @@ impl<'a> Register<'a> {
 
     /// Whether the definition says anything of this read.
     fn binds(&self, read: &Fact) -> bool {
-        if !self.safe || read.write.is_some() {
-            return true;
-        }
         let call = &self.calls.calls[read.call as usize];
         let longest = self.keys.get(&read.key).and_then(|writes| writes.longest(call.ret));
-        longest.is_none_or(|write| write.ret < call.invoke)
+        !self.safe || longest.is_none_or(|write| write.ret < call.invoke)
     }
 
     /// Why a read may not have returned what it did: `Some` with the write that had replaced it, if there was one.
@@ -168,20 +167,14 @@ impl<'a> Register<'a> {
         }
         let call = &self.calls.calls[read.call as usize];
         let replaced = self.keys.get(&read.key).and_then(|writes| writes.latest(call.invoke));
-        let since = replaced.map_or(0, |write| write.invoke);
-        if Some(value) == self.initial && replaced.is_none() {
-            return None;
-        }
-        // The read itself, where it is a compare-and-set, is no excuse for what it read.
-        let excuse = self.values.get(&(read.key, value)).and_then(|writes| {
-            let own = writes.begun.partition_point(|write| write.invoke < call.invoke);
-            let later = writes.longest(call.ret).filter(|write| write.call != read.call);
-            later.or_else(|| own.checked_sub(1).map(|at| writes.begun[at]))
-        });
-        match excuse {
-            Some(write) if write.ret > since => None,
-            excuse if excuse.is_none() && Some(value) != self.initial => Some(None),
-            _ => Some(replaced.map(|write| write.call)),
+        let excuse = self.values.get(&(read.key, value)).and_then(|writes| writes.longest(call.ret));
+        let from_start = Some(value) == self.initial;
+        match (replaced, excuse) {
+            (None, None) if !from_start => Some(None),
+            (None, _) => None,
+            (Some(replaced), Some(excuse)) if excuse.ret > replaced.invoke => None,
+            (Some(_), None) if !from_start => Some(None),
+            (Some(replaced), _) => Some(Some(replaced.call)),
         }
     }
 }
@@ -189,7 +182,7 @@ impl<'a> Register<'a> {
 fn judge(calls: &Calls, question: &Question, safe: bool) -> Result<Answer, String> {
     let facts = Facts::new(calls, question)?;
     let register = Register::new(calls, &facts.list, facts.initial, safe);
-    let reads = || facts.list.iter().filter(|fact| fact.outcome == Outcome::Ok && fact.read.is_some());
+    let reads = || facts.list.iter().filter(|fact| is_read(fact));
     let judged = reads().filter(|read| register.binds(read)).count();
     let mut evidence = Map::new();
     evidence.insert("keys".into(), Json::from(register.keys.len()));
@@ -218,36 +211,50 @@ fn judge(calls: &Calls, question: &Question, safe: bool) -> Result<Answer, Strin
     Ok(conclude(proofs, total, None, evidence))
 }
 
-fn proof(register: &Register<'_>, facts: &Facts, read: &Fact, replaced: Option<u32>, deadline: Instant) -> Proof {
+/// Of a compare-and-set only the write is looked at.
+fn is_read(fact: &Fact) -> bool {
+    fact.outcome == Outcome::Ok && fact.read.is_some() && fact.write.is_none()
+}
+
+fn proof(
+    register: &Register<'_>,
+    facts: &Facts,
+    read: &Fact,
+    replaced: Option<u32>,
+    deadline: Instant,
+) -> Proof {
     let calls = register.calls;
     let value = read.read;
     let same = |fact: &&Fact| fact.key == read.key && fact.write == value && fact.write.is_some();
     let writes: Vec<&Fact> = facts.list.iter().filter(same).collect();
     // A failed write of the value, once relaxed, may have happened.
     let mut set: Vec<u32> = writes.iter().map(|fact| fact.call).chain(replaced).chain([read.call]).collect();
-    if register.safe {
-        set.extend(overlapping(register, facts, read));
+    let ends = calls.calls[read.call as usize].ret;
+    let begun = |fact: &&Fact| {
+        fact.key == read.key && fact.write.is_some() && calls.calls[fact.call as usize].invoke < ends
+    };
+    // A write of unknown outcome may overlap the read, so of a safe register all of them have a part in the proof.
+    let all = facts.list.iter().filter(begun).count();
+    if register.safe && all <= MOST_IN_PROOF {
+        set.extend(facts.list.iter().filter(begun).map(|fact| fact.call));
     }
     set.sort_unstable();
     set.dedup();
-    let concerned: Vec<Fact> = facts
-        .list
-        .iter()
-        .filter(|fact| set.binary_search(&fact.call).is_ok() || register.safe && fact.key == read.key)
-        .copied()
-        .collect();
+    let concerned: Vec<Fact> =
+        facts.list.iter().filter(|fact| set.binary_search(&fact.call).is_ok()).copied().collect();
     let refutes = |kept: &[u32]| {
-        let relaxed: Vec<Fact> = concerned
-            .iter()
-            .map(|fact| match kept.contains(&fact.call) {
-                true => *fact,
-                false => Fact { outcome: Outcome::Info, ..*fact },
-            })
-            .collect();
+        let relax = |fact: &Fact| match kept.contains(&fact.call) {
+            true => *fact,
+            false => Fact { outcome: Outcome::Info, ..*fact },
+        };
+        let relaxed: Vec<Fact> = concerned.iter().map(relax).collect();
         let register = Register::new(calls, &relaxed, facts.initial, register.safe);
-        relaxed.iter().any(|fact| fact.outcome == Outcome::Ok && register.refuted(fact).is_some())
+        relaxed.iter().any(|fact| is_read(fact) && register.refuted(fact).is_some())
     };
-    let (ops, minimal) = minimise(set, deadline, |kept| Some(refutes(kept)));
+    let (ops, minimal) = match register.safe && all > MOST_IN_PROOF {
+        true => (set, false),
+        false => minimise(set, deadline, |kept| Some(refutes(kept))),
+    };
     let call = &calls.calls[read.call as usize];
     let wrote = |call: u32| {
         let call = &calls.calls[call as usize];

@@ -204,7 +204,9 @@ impl Demands {
         for edge in judged {
             let part = component[edge.from as usize];
             let allowed = |node: u32| component[node as usize] == part;
-            let Some(mut cycle) = graph.path(edge.to, edge.from, allowed, |via| 2 + (via & 1)) else { continue };
+            let Some(mut cycle) = graph.path(edge.to, edge.from, allowed, |via| 2 + (via & 1)) else {
+                continue;
+            };
             cycle.insert(0, *edge);
             let nodes = cycle.iter().flat_map(|edge| self.grounds[(edge.via >> 1) as usize]);
             let calls = nodes.filter(|node| *node != NONE).map(|node| sessions.nodes[node as usize].call);

@@ -38,7 +38,7 @@ use serde_json::{Map, Value as Json};
 
 use super::minimal::Prover;
 use super::patterns::{Found, Pattern, any, look};
-use super::registers::{Facts, MODELS, Sessions, arrange};
+use super::registers::{Facts, INITIAL, MODELS, Node, Sessions, arrange};
 use crate::check::Verdict;
 use crate::check::models::Model;
 use crate::check::plain::{Answer, PlainCheck, Proof, Question};
@@ -74,7 +74,7 @@ impl PlainCheck for Causal {
         let looked = look(&sessions, calls.keys.len(), question.budget.memory_bytes);
         let prover = Prover::new(&facts, Instant::now() + MOST_TIME);
         let mut proofs: Vec<Proof> =
-            looked.found.iter().map(|found| proof(calls, &facts, &prover, found)).collect();
+            looked.found.iter().map(|found| proof(calls, &facts, &sessions, &prover, found)).collect();
         one_of_each(&mut proofs);
         let mut stats = Map::new();
         let only_conflicts = looked.found.iter().all(|found| found.pattern == Pattern::CyclicCf);
@@ -192,10 +192,30 @@ pub(super) fn in_sessions(calls: &Calls, ops: &[u32]) -> String {
     told
 }
 
-fn proof(calls: &Calls, facts: &Facts, prover: &Prover<'_>, found: &Found) -> Proof {
+/// Calls, and for each write among them one read of it by another: what shows that a write of unknown outcome happened.
+/// An acknowledged read, where there is one; a compare-and-set of unknown outcome needs a witness itself.
+pub(super) fn with_witnesses(calls: &Calls, sessions: &Sessions, set: &[u32]) -> Vec<u32> {
+    let mut all = set.to_vec();
+    let mut next = 0;
+    while next < all.len() {
+        let write = all[next];
+        next += 1;
+        let reads_it = |node: &&Node| {
+            node.source < INITIAL && sessions.nodes[node.source as usize].call == write && node.call != write
+        };
+        let readers = sessions.nodes.iter().filter(reads_it).map(|node| node.call);
+        let witness = readers.min_by_key(|call| calls.calls[*call as usize].outcome != Outcome::Ok);
+        all.extend(witness.filter(|witness| !all.contains(witness)));
+    }
+    all
+}
+
+fn proof(calls: &Calls, facts: &Facts, sessions: &Sessions, prover: &Prover<'_>, found: &Found) -> Proof {
     let keys = calls.keys.len();
+    let bad = |sessions: &Sessions| any(sessions, keys);
     let (ops, minimal) = prover
-        .prove(&found.calls, &|sessions| any(sessions, keys))
+        .prove(&found.calls, &bad)
+        .or_else(|| prover.prove(&with_witnesses(calls, sessions, &found.calls), &bad))
         .unwrap_or_else(|| (found.calls.clone(), false));
     let mut context: Vec<u32> =
         found.chain.iter().copied().chain(prover.context(&ops)).filter(|call| !ops.contains(call)).collect();

@@ -97,7 +97,8 @@ fn judge(calls: &Calls, question: &Question, guarantee: Guarantee) -> Result<Ans
     let keys = calls.keys.len();
     let mut demands = Demands::new(&sessions, keys, guarantee, false);
     evidence.insert("judged".into(), Json::from(demands.judged));
-    if demands.judged == 0 {
+    let cyclic = demands.cyclic(&sessions);
+    if demands.judged == 0 && !cyclic {
         let why = match sessions.left_out {
             0 => nothing_to_judge(guarantee),
             _ => "values were written more than once, and no other read tells anything",
@@ -116,7 +117,7 @@ fn judge(calls: &Calls, question: &Question, guarantee: Guarantee) -> Result<Ans
     };
     let late = std::mem::take(&mut demands.late);
     search.late(&late);
-    if demands.cyclic(&sessions) {
+    if cyclic {
         drop(demands);
         search.cycles();
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json};
 
-use super::causal::{by_invocation, chain, in_sessions};
+use super::causal::{by_invocation, chain, in_sessions, with_witnesses};
 use super::minimal::{Prover, minimise};
 use super::patterns::{Pattern, look};
 use super::registers::{Facts, INITIAL, MODELS, Node, Sessions, arrange};
@@ -144,7 +144,7 @@ fn by_necessity(
             ),
         };
         let prover = Prover::new(facts, Instant::now() + MOST_TIME);
-        let set = prover.with_failed_writes(&found.calls);
+        let set = prover.with_failed_writes(&with_witnesses(calls, &sessions, &found.calls));
         let mut proof = by_search(calls, set, searcher, &story);
         let context = found.chain.iter().copied().filter(|call| !proof.ops.contains(call));
         proof.context.extend(context);

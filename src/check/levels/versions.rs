@@ -135,14 +135,14 @@ impl Demands {
         if self.guarantee == Guarantee::ReadYourWrites {
             if let Some(own) = past.wrote.get(&key) {
                 self.judged += 1;
-                self.older(*own, found, true, [*own, at, NONE]);
+                self.no_newer(*own, found, true, [*own, at, NONE]);
             }
         } else if let Some((read, newest)) = past.read.get(&key) {
             let judged = self.guarantee == Guarantee::MonotonicReads;
             self.judged += u64::from(judged);
             // A start read too late speaks against the premise alone.
             if judged || found != INITIAL {
-                self.older(*newest, found, judged, [*read, at, NONE]);
+                self.no_newer(*newest, found, judged, [*read, at, NONE]);
             }
         }
     }
@@ -152,16 +152,24 @@ impl Demands {
         let node = &sessions.nodes[at as usize];
         for (session, (until, through)) in &past.seen {
             let Some(done) = before.last(node.key, *session, *until) else { continue };
+            // That a reader goes on finding what it read is the premise.
+            if sessions.nodes[*through as usize].source == done {
+                continue;
+            }
             let source = sessions.nodes[done as usize].source;
             self.judged += 1;
-            self.older(if source == WRITE { done } else { source }, node.source, true, [done, *through, at]);
+            let older = if source == WRITE { done } else { source };
+            self.no_newer(older, node.source, true, [done, *through, at]);
+        }
+    }
+
+    fn no_newer(&mut self, older: u32, newer: u32, judged: bool, ground: Ground) {
+        if older != newer {
+            self.older(older, newer, judged, ground);
         }
     }
 
     fn older(&mut self, older: u32, newer: u32, judged: bool, ground: Ground) {
-        if older == newer {
-            return;
-        }
         if newer == INITIAL {
             self.late.push(ground);
             return;

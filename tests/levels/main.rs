@@ -3,4 +3,5 @@
 
 mod oracle;
 mod small;
+mod stores;
 mod versus;

@@ -88,6 +88,9 @@ impl Facts {
     }
 }
 
+/// The value a call read, and the one it wrote.
+type ReadAndWritten = (Option<ValueId>, Option<ValueId>);
+
 struct Decoder<'a> {
     calls: &'a Calls,
     register: Register,
@@ -98,7 +101,7 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     /// What a call read and wrote, or would have; `None` when it says nothing.
-    fn decode(&mut self, call: &Call) -> Result<Option<(Option<ValueId>, Option<ValueId>)>, String> {
+    fn decode(&mut self, call: &Call) -> Result<Option<ReadAndWritten>, String> {
         let f = self.calls.functions.get(usize::from(call.f)).map_or("?", |name| &**name);
         let unrecorded = call.output == ValueId::NIL && Register::nil_is_unrecorded(self.model);
         Ok(match f {

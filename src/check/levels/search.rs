@@ -433,7 +433,7 @@ impl<'s, S: Spec> Walk<'s, S> {
             if been.len() * each + self.memo.len() * 24 > budget.memory_bytes {
                 return given_up("the search for an order needs too much memory");
             }
-            if been.len() % 64 == 0 && began.elapsed() > budget.time {
+            if been.len().is_multiple_of(64) && began.elapsed() > budget.time {
                 return given_up("the search for an order takes too long");
             }
             loop {

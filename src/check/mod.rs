@@ -13,6 +13,7 @@ mod findings;
 mod floor;
 pub mod generate;
 pub mod ladder;
+pub mod levels;
 pub mod linearizability;
 mod lww;
 pub mod models;
@@ -141,6 +142,10 @@ pub static CHECKS: &[&dyn Check] = &[
 /// they are made only where they are asked for by name. Adding one is a file, a line in [`plain::PLAIN`] and a line here.
 pub static OF_OBJECTS: &[&dyn Check] = &[
     &plain::OnRuns(linearizability::Linearizability),
+    &plain::OnRuns(levels::Sequential),
+    &plain::OnRuns(levels::Causal),
+    &plain::OnRuns(levels::Regular),
+    &plain::OnRuns(levels::Safe),
     &plain::OnRuns(objects::Set),
     &plain::OnRuns(objects::Counter),
     &plain::OnRuns(objects::UniqueIds),

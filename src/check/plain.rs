@@ -93,6 +93,14 @@ pub trait PlainCheck: Sync {
 /// [`CHECKS`](super::CHECKS) has another line in [`OF_OBJECTS`](super::OF_OBJECTS).
 pub static PLAIN: &[&dyn PlainCheck] = &[
     &super::linearizability::Linearizability,
+    &super::levels::Sequential,
+    &super::levels::Causal,
+    &super::levels::ReadYourWrites,
+    &super::levels::MonotonicReads,
+    &super::levels::MonotonicWrites,
+    &super::levels::WritesFollowReads,
+    &super::levels::Regular,
+    &super::levels::Safe,
     &super::objects::Set,
     &super::objects::Counter,
     &super::objects::UniqueIds,

@@ -172,6 +172,7 @@ fn judge(text: &[u8], number: u64) -> bool {
                         }
                         ImportError::Unrecognised { .. } => assert_eq!(format, None),
                         ImportError::Io { .. } => panic!("nothing was read from a file: {error}"),
+                        ImportError::Refused(_) => panic!("nobody watched: {error}"),
                     }
                 }
             });

@@ -1,5 +1,12 @@
 //! Histories by construction, for tests and benchmarks: a simulated register that *is* linearizable, since each operation
-//! takes effect at one moment between its invocation and its completion; and, if asked for, one stale read.
+//! takes effect at one moment between its invocation and its completion; and, if asked for, one stale read. Weaker stores
+//! are [simulated](simulate) too, and there are more [anomalies](inject) to put into their histories.
+
+mod anomalies;
+mod stores;
+
+pub use anomalies::{Anomaly, inject};
+pub use stores::{Simulated, Store, simulate};
 
 use crate::history::calls::{Call, Calls, OPEN, ValueId};
 use crate::history::{Outcome, Value};

@@ -46,7 +46,8 @@ pub struct Proof {
 pub struct Answer {
     /// The conclusion.
     pub verdict: Verdict,
-    /// Why, when it is unknown.
+    /// Why, when it is unknown. With `valid`: why that says little, since nothing could have been found. Of a given
+    /// history that is an answer; of a run, which is to put the system to the test, it is none.
     pub reason: Option<String>,
     /// What there was to bite on: `{"keys": 8, "reads": 312}`.
     pub evidence: Map<String, Json>,
@@ -138,8 +139,9 @@ impl<T: PlainCheck> Check for OnRuns<T> {
 /// An answer about a run, with the nodes and the faults that were in it.
 fn told(answer: Answer, calls: &Calls, history: &History) -> CheckResult {
     let tell = |proof: Proof| violation(proof, calls, history);
+    let toothless = answer.verdict == Verdict::Valid && answer.reason.is_some();
     CheckResult {
-        verdict: answer.verdict,
+        verdict: if toothless { Verdict::Unknown } else { answer.verdict },
         reason: answer.reason,
         evidence: answer.evidence,
         violations: answer.proofs.into_iter().take(MAX_VIOLATIONS).map(tell).collect(),

@@ -60,12 +60,13 @@ fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
     evidence.insert("keys".into(), Json::from(judgement.keys));
     evidence.insert("operations".into(), Json::from(ok));
     evidence.insert("reads".into(), Json::from(observations));
-    if judgement.verdict == Verdict::Valid && observations == 0 {
-        return Answer { evidence, ..Answer::unknown("no completed read: nothing could have been found") };
-    }
+    let toothless = judgement.verdict == Verdict::Valid && observations == 0;
     Answer {
         verdict: judgement.verdict,
-        reason: judgement.reason,
+        reason: match toothless {
+            true => Some("no completed read: nothing could have been found".into()),
+            false => judgement.reason,
+        },
         evidence,
         proofs: judgement.failure.into_iter().map(proof).collect(),
         total: judgement.keys_invalid as u64,

@@ -33,6 +33,8 @@ pub(super) trait Machine {
     fn only_reads(&self, kind: u32) -> bool;
     /// Whether operations of this kind leave the same state whatever was before.
     fn settles(&self, kind: u32) -> bool;
+    /// The state operations of this kind leave whatever was before, where that is so.
+    fn leaves(&mut self, kind: u32) -> Option<u32>;
     /// Whether operations of this kind are possible in every state, and leave the same one whatever was before.
     fn overwrites(&self, kind: u32) -> bool;
     /// A state, for people.
@@ -155,7 +157,12 @@ impl<S: Spec> Machine for Interned<S> {
     }
 
     fn settles(&self, kind: u32) -> bool {
-        self.spec.settles(&self.kinds[kind as usize])
+        self.spec.leaves(&self.kinds[kind as usize]).is_some()
+    }
+
+    fn leaves(&mut self, kind: u32) -> Option<u32> {
+        let state = self.spec.leaves(&self.kinds[kind as usize])?;
+        Some(self.state(state))
     }
 
     fn overwrites(&self, kind: u32) -> bool {

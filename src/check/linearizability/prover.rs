@@ -2,13 +2,13 @@
 //!
 //! Relaxing is monotone: what is legal stays legal when more is relaxed. So an operation that is needed within a set is
 //! needed within each part of it that is still proof, and three kinds of steps end in a minimal set:
-//! - [`needed`] tells of all operations at once which of them are needed; those are settled;
+//! - [`relax`] tells of all operations at once which of them are needed; those are settled;
 //! - of the others, the fewest of the last are kept that are still proof together with what is settled (found by doubling and
 //!   halving; without the first of them it is no proof: that one is settled, too);
 //! - that repeats until all are settled, mostly after one or two rounds.
 //!
 //! Before that, whatever can go in bulk goes: everything but the last operations; observations, which can explain
-//! nothing when relaxed; the operations of a kind, which are mostly needed all or none. With few values a minimal
+//! nothing when relaxed; operations with the same effect, which are mostly needed all or none. With few values a minimal
 //! proof may be large all the same: when any of ten thousand old writes of 3 could explain the stale read of 3 as soon
 //! as its completion is forgotten, each of them is needed.
 //!
@@ -18,7 +18,7 @@
 use std::time::{Duration, Instant};
 
 use super::machine::{Item, Machine};
-use super::relax::{Candidate, needed};
+use super::relax::{Candidate, Relaxed, relax};
 use super::search::{Budget, Found, search, search_with};
 use super::supply::Supply;
 use super::{Options, machine};
@@ -27,12 +27,24 @@ use crate::history::calls::{Calls, OPEN};
 /// What finding the smallest proof may take in all.
 const MOST_TIME: Duration = Duration::from_millis(2500);
 /// What one relaxed search may take.
-const TIME_A_STEP: Duration = Duration::from_millis(400);
+const TIME_A_STEP: Duration = Duration::from_millis(300);
 const MEMORY_BYTES: usize = 512 << 20;
 /// A set of so many operations is small enough to go without the coarse steps.
 const FEW: usize = 256;
-/// How many kinds of operations are tried one after another.
-const MOST_KINDS: usize = 64;
+/// How many effects are tried one after another.
+const MOST_EFFECTS: usize = 64;
+
+/// Of how many operations it is asked which effects matter.
+const SAMPLE: usize = 1024;
+
+/// What an operation does when it is relaxed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// It leaves this state.
+    Leaves(u32),
+    /// It is an operation of this kind, which leaves one state or another.
+    Kind(u32),
+}
 
 /// One operation, by its position in the prover's list.
 struct Operation {
@@ -40,6 +52,8 @@ struct Operation {
     invoke: u32,
     kept: Option<Item>,
     relaxed: Option<Item>,
+    /// `None`: nothing.
+    effect: Option<Effect>,
 }
 
 impl Operation {
@@ -74,11 +88,16 @@ impl Prover {
                 Ok::<_, String>(item.map(|item| Item { call: here, ..item }))
             };
             let (kept, relaxed) = (item(false)?, item(true)?);
+            let effect = relaxed.map(|item| match machine.leaves(item.kind) {
+                Some(state) => Effect::Leaves(state),
+                None => Effect::Kind(item.kind),
+            });
             operations.push(Operation {
                 call: *call,
                 invoke: calls.calls[*call as usize].invoke,
                 kept,
                 relaxed,
+                effect,
             });
         }
         Ok(Prover { operations, machine, items: Vec::new(), deadline: Instant::now() + MOST_TIME })
@@ -107,7 +126,7 @@ impl Prover {
             let observations: Vec<u32> =
                 members(&mask).into_iter().filter(|at| self.at(*at).relaxed.is_none()).collect();
             self.keep_the_last(&mut mask, &observations);
-            self.keep_kinds(&mut mask);
+            self.keep_effects(&mut mask);
         }
         self.minimise(mask)
     }
@@ -153,11 +172,16 @@ impl Prover {
         let budget = Budget { time: TIME_A_STEP.min(left), memory_bytes: MEMORY_BYTES };
         // What is illegal although there is always one more is illegal, and that is quickly told.
         let unlimited = Supply::unlimited(&*self.machine, &self.items);
-        let machine = &mut *self.machine;
-        if let Found::Stuck(_) = search_with(machine, &self.items, unlimited, &budget, Instant::now()) {
-            return Some(true);
+        match search_with(&mut *self.machine, &self.items, unlimited, &budget, Instant::now()) {
+            Found::Stuck(_) => return Some(true),
+            Found::Legal => {}
+            Found::GivenUp(_) => return None,
         }
-        match search(machine, &self.items, &budget, Instant::now()) {
+        // And what is legal with those of unknown outcome used sparingly is legal.
+        if let Relaxed::Legal = self.relax(mask, mask, &[]) {
+            return Some(false);
+        }
+        match search(&mut *self.machine, &self.items, &budget, Instant::now()) {
             Found::Legal => Some(false),
             Found::Stuck(_) => Some(true),
             Found::GivenUp(_) => None,
@@ -178,67 +202,66 @@ impl Prover {
         }
     }
 
-    /// Keeps of the old operations only those of as few kinds as the set needs to stay proof: with few values, those that
-    /// could explain the answer that nothing explains.
-    fn keep_kinds(&mut self, mask: &mut Vec<bool>) {
+    /// Keeps of the old operations only those with as few effects as the set needs to stay proof: with few values, those
+    /// that could explain the answer that nothing explains.
+    fn keep_effects(&mut self, mask: &mut Vec<bool>) {
         let chosen = members(mask);
         let old = &chosen[..chosen.len().saturating_sub(FEW)];
-        let kind = |prover: &Self, at: u32| prover.at(at).relaxed.map(|item| item.kind);
-        let mut kinds: Vec<u32> = Vec::new();
+        let mut effects: Vec<Effect> = Vec::new();
         for at in old {
-            if let Some(kind) = kind(self, *at)
-                && !kinds.contains(&kind)
+            if let Some(effect) = self.at(*at).effect
+                && !effects.contains(&effect)
             {
-                kinds.push(kind);
+                effects.push(effect);
             }
-            if kinds.len() > MOST_KINDS {
+            if effects.len() > MOST_EFFECTS {
                 return;
             }
         }
-        let with = |prover: &Self, kept: &[u32]| {
-            let mut fewer = mask.clone();
+        // The effects of operations that are needed by themselves, then the fewest others.
+        let mut kept: Vec<Effect> = Vec::new();
+        // Some of the last will do to see which.
+        let mut settled = mask.clone();
+        chosen.iter().rev().take(SAMPLE).for_each(|at| settled[*at as usize] = false);
+        for at in self.needed(mask, &settled) {
+            kept.extend(
+                self.at(at).effect.filter(|effect| effects.contains(effect) && !kept.contains(effect)),
+            );
+        }
+        effects.retain(|effect| !kept.contains(effect));
+        let with = |prover: &Self, mask: &[bool], kept: &[Effect]| {
+            let mut fewer = mask.to_vec();
             for at in old {
-                fewer[*at as usize] = kind(prover, *at).is_some_and(|kind| kept.contains(&kind));
+                fewer[*at as usize] = prover.at(*at).effect.is_some_and(|effect| kept.contains(&effect));
             }
             fewer
         };
-        // The kinds of which some operation is needed by itself, then the fewest others.
-        let Some(needed) = self.needed(mask, &vec![false; mask.len()]) else { return };
-        let mut kept: Vec<u32> = Vec::new();
-        for at in needed {
-            if let Some(kind) = kind(self, at)
-                && kinds.contains(&kind)
-                && !kept.contains(&kind)
-            {
-                kept.push(kind);
-            }
-        }
-        kinds.retain(|kind| !kept.contains(kind));
         while !self.late() {
-            let mut fewer = with(self, &kept);
+            let fewer = with(self, mask, &kept);
             if self.is_proof(&fewer) == Some(true) {
-                *mask = std::mem::take(&mut fewer);
+                *mask = fewer;
                 return;
             }
-            // The fewest of the other kinds in their order: without the last of them it is no proof.
-            let (mut too_few, mut enough) = (0, kinds.len());
+            let (mut too_few, mut enough) = (0, effects.len());
             while too_few + 1 < enough && !self.late() {
                 let count = too_few + (enough - too_few) / 2;
-                let fewer = with(self, &[&kept, &kinds[..count]].concat());
+                let fewer = with(self, mask, &[&kept, &effects[..count]].concat());
                 if self.is_proof(&fewer) == Some(true) { enough = count } else { too_few = count }
             }
-            let Some(last) = enough.checked_sub(1).filter(|last| *last < kinds.len()) else { return };
-            kept.push(kinds[last]);
-            kinds.truncate(last);
+            let Some(last) = enough.checked_sub(1) else { return };
+            kept.push(effects[last]);
+            effects.truncate(last);
         }
     }
 
     fn minimise(&mut self, mut mask: Vec<bool>) -> (Vec<u32>, bool) {
         let mut settled = vec![false; mask.len()];
         loop {
-            let Some(found) = self.needed(&mask, &settled) else { return self.one_by_one(mask, &settled) };
+            let found = self.needed(&mask, &settled);
             found.into_iter().for_each(|at| settled[at as usize] = true);
-            let spare: Vec<u32> = members(&mask).into_iter().filter(|at| !settled[*at as usize]).collect();
+            let mut spare: Vec<u32> =
+                members(&mask).into_iter().filter(|at| !settled[*at as usize]).collect();
+            self.likely_last(&mut spare, &settled);
             if spare.is_empty() {
                 return (self.calls(&mask), true);
             }
@@ -254,6 +277,21 @@ impl Prover {
             }
             settled[spare[spare.len() - enough] as usize] = true;
         }
+    }
+
+    /// Puts those to the end that do what most of the settled do.
+    fn likely_last(&self, spare: &mut [u32], settled: &[bool]) {
+        let mut effects: Vec<(Effect, usize)> = Vec::new();
+        for at in members(settled) {
+            let Some(effect) = self.at(at).effect else { continue };
+            match effects.iter().position(|(known, _)| *known == effect) {
+                Some(known) => effects[known].1 += 1,
+                None if effects.len() < MOST_EFFECTS => effects.push((effect, 1)),
+                None => {}
+            }
+        }
+        let most = effects.iter().max_by_key(|(_, count)| *count).map(|(effect, _)| *effect);
+        spare.sort_by_key(|at| most.is_some() && self.at(*at).effect == most);
     }
 
     /// How many of the last of `spare` it takes to be proof with what is settled; and whether one less is certainly too few.
@@ -286,36 +324,30 @@ impl Prover {
         }
     }
 
-    /// Which operations of the set are needed, apart from those that are settled; `None` when that took too long.
-    fn needed(&mut self, mask: &[bool], settled: &[bool]) -> Option<Vec<u32>> {
+    /// Relaxes the operations of the set that are not settled, one after another.
+    fn relax(&mut self, mask: &[bool], settled: &[bool], asked: &[u32]) -> Relaxed {
         let last = self.last(mask);
-        let asked: Vec<u32> = members(mask).into_iter().filter(|at| !settled[*at as usize]).collect();
-        // An operation in question may be relaxed, and its kind then be there.
-        const GHOST: u32 = 1 << 31;
-        self.items.clear();
-        for (at, operation) in self.operations.iter().enumerate().filter(|(_, one)| one.invoke < last) {
-            self.items.extend(if mask[at] { operation.kept } else { operation.relaxed });
-            if mask[at] && !settled[at] {
-                self.items.extend(operation.relaxed.map(|item| Item { call: item.call | GHOST, ..item }));
-            }
-        }
-        self.machine.prune(&mut self.items);
-        let mut present = vec![false; mask.len()];
-        for item in self.items.iter().filter(|item| item.call & GHOST == 0) {
-            present[item.call as usize] = true;
-        }
-        let mut numbers = (0..).zip(&asked).peekable();
-        let mut candidates = Vec::with_capacity(self.items.len());
+        let mut numbers = (0..).zip(asked).peekable();
+        let mut candidates = Vec::with_capacity(self.operations.len());
         for (at, operation) in self.operations.iter().enumerate() {
             let number = numbers.next_if(|(_, asked)| **asked as usize == at).map(|(number, _)| number);
-            let kept = if mask[at] { operation.kept } else { operation.relaxed }.filter(|_| present[at]);
+            let kept = if mask[at] { operation.kept } else { operation.relaxed };
             if operation.invoke < last && (kept.is_some() || number.is_some()) {
                 let relaxed = operation.relaxed.map(|item| item.kind);
                 candidates.push(Candidate { kept, relaxed, invoke: operation.invoke, asked: number });
             }
         }
-        let found = needed(&mut *self.machine, &candidates, asked.len() as u32, self.deadline)?;
-        Some(found.into_iter().map(|number| asked[number as usize]).collect())
+        debug_assert!(asked.iter().all(|at| mask[*at as usize] && !settled[*at as usize]));
+        relax(&mut *self.machine, &candidates, asked.len() as u32, self.deadline)
+    }
+
+    /// Which operations of the set certainly are needed, apart from those that are settled.
+    fn needed(&mut self, mask: &[bool], settled: &[bool]) -> Vec<u32> {
+        let asked: Vec<u32> = members(mask).into_iter().filter(|at| !settled[*at as usize]).collect();
+        match self.relax(mask, settled, &asked) {
+            Relaxed::Needed(found) => found.into_iter().map(|number| asked[number as usize]).collect(),
+            Relaxed::Legal | Relaxed::GivenUp => Vec::new(),
+        }
     }
 
     /// Drops operations in runs, shorter and shorter, as long as there is time.

@@ -7,22 +7,23 @@
 //! its kind. Configurations that agree in that are one, and remember from which operations they stem as a set that
 //! shares its parts with others. Those that are left at the end stem from the operations that are needed.
 //!
-//! It differs from [`search`](super::search) in one point: a configuration that used up fewer operations of unknown
-//! outcome does not replace one that used more, since they may stem from other operations.
+//! What it says is certain, but it may not say it of all: of the operations of unknown outcome it uses only some, so
+//! that it need not count how many are left. To each operation that is not possible in every state, when it is
+//! invoked, one of unknown outcome is promised that nobody else was promised and that makes it possible from any state
+//! (for a read of 3, a write of 3 that was relaxed); and so to a relaxed one of each kind. Whatever way the past went, that one is still there. Every order
+//! this search finds is legal; that it finds none proves nothing.
 //!
 //! Why the order among equals holds here too: an operation that is relaxed counts as done until it would have completed,
 //! so nobody waits for it, and it may take effect whenever it is possible.
 //!
-//! Complexity: a search in which each configuration stands beside one for each kind of operation; within a step, the
+//! Complexity: linear in the events, times the configurations, of which each stands beside one for each kind; within a step, the
 //! configurations that lead to each other (states that repeat, mostly) are found to stem from the same operations
 //! by their strong components (Tarjan 1972).
 
 use std::time::Instant;
 
 use super::machine::{Item, Machine, NONE};
-use super::search::{Crashed, Slot, has, set, unset, within};
-use super::supply::Supply;
-use super::table::Counts;
+use super::search::{Slot, has, set, unset, within};
 use crate::history::calls::OPEN;
 use crate::history::hash::Fast;
 
@@ -54,7 +55,6 @@ const MOST_ENTRIES: usize = 1 << 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Config<const W: usize> {
     state: u32,
-    used: u32,
     extra: u32,
     done: [u64; W],
 }
@@ -113,14 +113,25 @@ impl Origins {
     }
 }
 
-/// Those of the operations asked about (`0..asked`) whose relaxing makes the history legal; `None` when that was too much.
-/// `candidates` are in order of invocation; as they are, they have no legal order.
-pub(super) fn needed(
+/// What the search found.
+#[derive(Debug)]
+pub(super) enum Relaxed {
+    /// There is a legal order as it is.
+    Legal,
+    /// Of those asked about, these certainly are needed.
+    Needed(Vec<u32>),
+    /// It was too much.
+    GivenUp,
+}
+
+/// Relaxes one operation after another of those asked about (numbers in `0..asked`). `candidates` are in order of
+/// invocation.
+pub(super) fn relax(
     machine: &mut dyn Machine,
     candidates: &[Candidate],
     asked: u32,
     deadline: Instant,
-) -> Option<Vec<u32>> {
+) -> Relaxed {
     let mut events: Vec<(u32, u32)> = Vec::with_capacity(candidates.len() * 2);
     for (at, candidate) in candidates.iter().enumerate() {
         events.push((candidate.invoke, (at as u32) << 1));
@@ -141,6 +152,7 @@ pub(super) fn needed(
         65..=256 => Relaxing::<4>::new(machine, candidates, asked, deadline).run(&events),
         _ => None,
     }
+    .unwrap_or(Relaxed::GivenUp)
 }
 
 struct Relaxing<'a, const W: usize> {
@@ -152,16 +164,16 @@ struct Relaxing<'a, const W: usize> {
     slot_of: Vec<u32>,
     readers: [u64; W],
     writers: [u64; W],
-    crashed: Vec<Crashed<W>>,
-    crashed_ids: Fast<u32, u32>,
-    counts: Counts,
+    /// Operations of unknown outcome that overwrite: how many of each kind are promised to nobody yet.
+    free: Vec<(u32, u32)>,
+    /// What is promised to the operation in each slot: the state it leaves.
+    promised: Vec<u32>,
+    /// What is promised to a relaxed operation of each kind. One promise a kind is enough: nobody relaxes two.
+    promised_extra: Vec<(u32, u32)>,
     /// Each with the operations it stems from.
     frontier: Vec<(Config<W>, u32)>,
     origins: Origins,
     step: Step<W>,
-    to_come: u32,
-    supply: Supply,
-    now: u32,
 }
 
 /// The configurations of one step.
@@ -188,9 +200,9 @@ impl<const W: usize> Step<W> {
 
 impl<'a, const W: usize> Relaxing<'a, W> {
     fn new(machine: &'a mut dyn Machine, candidates: &'a [Candidate], asked: u32, deadline: Instant) -> Self {
-        let config = Config { state: machine.initial(), used: 0, extra: WHOLE, done: [0; W] };
-        let items: Vec<Item> = candidates.iter().filter_map(|candidate| candidate.kept).collect();
+        let config = Config { state: machine.initial(), extra: WHOLE, done: [0; W] };
         Relaxing {
+            machine,
             candidates,
             asked,
             deadline,
@@ -198,59 +210,58 @@ impl<'a, const W: usize> Relaxing<'a, W> {
             slot_of: vec![u32::MAX; candidates.len()],
             readers: [0; W],
             writers: [0; W],
-            crashed: Vec::new(),
-            crashed_ids: Fast::default(),
-            counts: Counts::new(),
+            free: Vec::new(),
+            promised: Vec::new(),
+            promised_extra: Vec::new(),
             frontier: vec![(config, 0)],
             origins: Origins::new(asked),
             step: Step { ids: Fast::default(), configs: Vec::new(), own: Vec::new(), edges: Vec::new() },
-            to_come: items.iter().filter(|item| item.ret != OPEN).count() as u32,
-            supply: Supply::of(machine, &items),
-            now: 0,
-            machine,
         }
     }
 
-    fn run(mut self, events: &[(u32, u32)]) -> Option<Vec<u32>> {
-        for (position, event) in events {
-            self.now = *position;
+    fn run(mut self, events: &[(u32, u32)]) -> Option<Relaxed> {
+        for (_, event) in events {
             if event & 1 == 0 {
                 self.invoke(event >> 1);
             } else {
                 self.complete(event >> 1)?;
             }
             if self.frontier.is_empty() {
-                return Some(Vec::new());
+                return Some(Relaxed::Needed(Vec::new()));
             }
         }
-        // Legal as it is: nothing of it is needed, but then it is no proof either.
         if self.frontier.iter().any(|(config, _)| config.extra == WHOLE) {
-            return None;
+            return Some(Relaxed::Legal);
         }
         let left = self.frontier.iter().map(|(_, origin)| *origin);
-        Some(self.origins.operations(left, self.asked))
+        Some(Relaxed::Needed(self.origins.operations(left, self.asked)))
     }
 
     fn invoke(&mut self, at: u32) {
         let candidate = self.candidates[at as usize];
         let mut own_slot = None;
         match candidate.kept {
-            Some(item) if item.ret == OPEN => self.invoke_unknown(item),
+            Some(item) if item.ret == OPEN => self.invoke_unknown(item.kind),
             Some(item) => own_slot = Some(self.invoke_certain(at, item)),
             None => {}
         }
         let Some(asked) = candidate.asked else { return };
-        let whole: Vec<Config<W>> =
-            self.frontier.iter().map(|(config, _)| *config).filter(|config| config.extra == WHOLE).collect();
-        for mut config in whole {
-            config.extra = match candidate.relaxed {
-                Some(kind) if !self.is_plenty(kind, config.used) => FIRST_KIND + kind,
-                _ => SPENT,
-            };
+        if let Some(kind) = candidate.relaxed
+            && self.promised_extra.iter().all(|(known, _)| *known != kind)
+        {
+            let promise = self.promise(kind);
+            self.promised_extra.push((kind, promise));
+        }
+        let one = Origins::one(asked);
+        for which in 0..self.frontier.len() {
+            let (mut config, _) = self.frontier[which];
+            if config.extra != WHOLE {
+                continue;
+            }
+            config.extra = candidate.relaxed.map_or(SPENT, |kind| FIRST_KIND + kind);
             if let Some(slot) = own_slot {
                 set(&mut config.done, slot);
             }
-            let one = Origins::one(asked);
             match self.frontier.iter_mut().find(|(other, _)| *other == config) {
                 Some((_, origin)) => *origin = self.origins.union(vec![*origin, one]),
                 None => self.frontier.push((config, one)),
@@ -258,35 +269,50 @@ impl<'a, const W: usize> Relaxing<'a, W> {
         }
     }
 
-    /// Whether one more of this kind changes nothing: there will always be one.
-    fn is_plenty(&self, kind: u32, used: u32) -> bool {
-        self.crashed_ids.get(&kind).is_some_and(|id| {
-            let crashed = &self.crashed[*id as usize];
-            let left = crashed.invoked.saturating_sub(self.counts.get(used, *id));
-            self.supply.is_plenty(kind, self.now) || crashed.settles && left >= self.to_come
-        })
+    fn invoke_unknown(&mut self, kind: u32) {
+        if !self.machine.overwrites(kind) {
+            return;
+        }
+        match self.free.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => self.free.push((kind, 1)),
+        }
+        // Who had to do without may have it now.
+        for at in 0..self.promised_extra.len() {
+            if let (kind, NONE) = self.promised_extra[at] {
+                self.promised_extra[at].1 = self.promise(kind);
+            }
+        }
     }
 
-    fn invoke_unknown(&mut self, item: Item) {
-        let id = *self.crashed_ids.entry(item.kind).or_insert_with(|| {
-            let mut before = [0; W];
-            for (slot, held) in self.slots.iter().enumerate() {
-                if held.is_some_and(|held| held.kind == item.kind) {
-                    set(&mut before, slot);
+    /// Promises an operation one of unknown outcome that makes it possible; the state that one leaves, or [`NONE`].
+    fn promise(&mut self, kind: u32) -> u32 {
+        if self.machine.overwrites(kind) {
+            return NONE;
+        }
+        let initial = self.machine.initial();
+        // Of those that would do, the kind of which most are left.
+        let mut best: Option<(usize, u32)> = None;
+        for (at, (helper, count)) in self.free.iter().enumerate() {
+            if *count > best.map_or(0, |(best, _)| self.free[best].1) {
+                let state = self.machine.step(initial, *helper);
+                if self.machine.step(state, kind) != NONE {
+                    best = Some((at, state));
                 }
             }
-            let settles = self.machine.settles(item.kind);
-            self.crashed.push(Crashed { kind: item.kind, invoked: 0, settles, before });
-            self.crashed.len() as u32 - 1
-        });
-        self.crashed[id as usize].invoked += 1;
+        }
+        let Some((at, state)) = best else { return NONE };
+        self.free[at].1 -= 1;
+        state
     }
 
     fn invoke_certain(&mut self, at: u32, item: Item) -> usize {
         let slot = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
             self.slots.push(None);
+            self.promised.push(NONE);
             self.slots.len() - 1
         });
+        self.promised[slot] = self.promise(item.kind);
         let mut before = [0; W];
         for (other, held) in self.slots.iter_mut().enumerate() {
             if let Some(held) = held
@@ -294,9 +320,6 @@ impl<'a, const W: usize> Relaxing<'a, W> {
             {
                 if held.ret < item.ret { set(&mut before, other) } else { set(&mut held.before, slot) }
             }
-        }
-        if let Some(id) = self.crashed_ids.get(&item.kind) {
-            set(&mut self.crashed[*id as usize].before, slot);
         }
         self.slots[slot] = Some(Slot { kind: item.kind, ret: item.ret, call: item.call, before });
         self.slot_of[at as usize] = slot as u32;
@@ -321,29 +344,19 @@ impl<'a, const W: usize> Relaxing<'a, W> {
         for (config, _) in &mut self.frontier {
             unset(&mut config.done, slot);
         }
-        self.to_come -= 1;
-        let kind = self.slots[slot].map(|held| held.kind);
         self.slots[slot] = None;
         unset(&mut self.readers, slot);
         unset(&mut self.writers, slot);
         for other in self.slots.iter_mut().flatten() {
             unset(&mut other.before, slot);
         }
-        if let Some(id) = kind.and_then(|kind| self.crashed_ids.get(&kind)) {
-            unset(&mut self.crashed[*id as usize].before, slot);
-        }
         self.merge();
         Some(())
     }
 
-    /// Makes one of configurations that have become equal: what was plenty may be said to be spent.
+    /// Makes one of configurations that have become equal.
     fn merge(&mut self) {
-        let mut frontier = std::mem::take(&mut self.frontier);
-        for (config, _) in &mut frontier {
-            if config.extra >= FIRST_KIND && self.is_plenty(config.extra - FIRST_KIND, config.used) {
-                config.extra = SPENT;
-            }
-        }
+        let frontier = std::mem::take(&mut self.frontier);
         self.step.ids.clear();
         let mut parts: Vec<(Config<W>, Vec<u32>)> = Vec::with_capacity(frontier.len());
         for (config, origin) in frontier {
@@ -393,7 +406,7 @@ impl<'a, const W: usize> Relaxing<'a, W> {
 
     fn expand(&mut self, config: Config<W>, from: u32) {
         for word in 0..W {
-            let mut bits = self.writers[word] & !config.done[word];
+            let mut bits = (self.writers[word] | self.readers[word]) & !config.done[word];
             while bits != 0 {
                 let chosen = word * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
@@ -402,29 +415,22 @@ impl<'a, const W: usize> Relaxing<'a, W> {
                 {
                     let mut next = config;
                     set(&mut next.done, chosen);
+                    // A reader that is possible as it is has been taken already.
                     self.reach(next, held.kind, from);
-                }
-            }
-        }
-        for id in 0..self.crashed.len() {
-            let crashed = &self.crashed[id];
-            let left = crashed.invoked.saturating_sub(self.counts.get(config.used, id as u32));
-            if left > 0 && within(&crashed.before, &config.done) {
-                let kind = crashed.kind;
-                let plenty = self.supply.is_plenty(kind, self.now) || crashed.settles && left >= self.to_come;
-                let state = self.machine.step(config.state, kind);
-                if state != NONE && state != config.state {
-                    let mut next = config;
-                    if !plenty {
-                        next.used = self.counts.one_more(config.used, id as u32);
+                    if self.promised[chosen] != NONE {
+                        self.reach(Config { state: self.promised[chosen], ..next }, held.kind, from);
                     }
-                    self.reach(next, kind, from);
                 }
             }
         }
         if config.extra >= FIRST_KIND {
+            let kind = config.extra - FIRST_KIND;
             let next = Config { extra: SPENT, ..config };
-            self.reach(next, config.extra - FIRST_KIND, from);
+            self.reach(next, kind, from);
+            let promise = self.promised_extra.iter().find(|(known, _)| *known == kind);
+            if let Some((_, state)) = promise.filter(|(_, state)| *state != NONE) {
+                self.reach(Config { state: *state, ..next }, kind, from);
+            }
         }
     }
 

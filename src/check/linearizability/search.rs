@@ -127,14 +127,14 @@ pub(super) struct Slot<const W: usize> {
 }
 
 /// A kind of operation of unknown outcome.
-pub(super) struct Crashed<const W: usize> {
-    pub(super) kind: u32,
+struct Crashed<const W: usize> {
+    kind: u32,
     /// How many were invoked so far.
-    pub(super) invoked: u32,
+    invoked: u32,
     /// Whether it leaves the same state whatever was before.
-    pub(super) settles: bool,
+    settles: bool,
     /// Open operations of this kind that certainly happen, and go first.
-    pub(super) before: [u64; W],
+    before: [u64; W],
 }
 
 struct Search<'a, const W: usize> {

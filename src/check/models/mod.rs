@@ -94,9 +94,9 @@ pub trait Spec: Sync {
     /// Whether `op` leaves every state as it is. Such an operation may be taken as soon as it is possible.
     fn only_reads(&self, op: &Self::Op) -> bool;
 
-    /// Whether `op`, where it is possible, leaves the same state whatever was before.
-    fn settles(&self, _op: &Self::Op) -> bool {
-        false
+    /// The state that `op` leaves whatever was before, where it is possible; `None` when that depends.
+    fn leaves(&self, _op: &Self::Op) -> Option<Self::State> {
+        None
     }
 
     /// Whether `op` is possible in every state, and leaves the same one whatever was before.

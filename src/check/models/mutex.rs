@@ -46,8 +46,8 @@ impl Spec for Mutex {
         false
     }
 
-    fn settles(&self, _: &MutexOp) -> bool {
-        true
+    fn leaves(&self, op: &MutexOp) -> Option<bool> {
+        Some(*op == MutexOp::Acquire)
     }
 
     fn decode(&self, said: Said<'_>) -> Result<Meaning<MutexOp>, String> {

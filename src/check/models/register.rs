@@ -72,8 +72,13 @@ impl Spec for Register {
         }
     }
 
-    fn settles(&self, op: &RegisterOp) -> bool {
-        !matches!(op, RegisterOp::Differs(_))
+    fn leaves(&self, op: &RegisterOp) -> Option<Value> {
+        match op {
+            RegisterOp::Read(value) | RegisterOp::Write(value) | RegisterOp::Cas(_, value) => {
+                Some(value.clone())
+            }
+            RegisterOp::Differs(_) => None,
+        }
     }
 
     fn overwrites(&self, op: &RegisterOp) -> bool {

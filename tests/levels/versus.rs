@@ -146,7 +146,7 @@ fn the_ladder_is_one() {
     ];
     for shape in [DISTINCT, ONE_KEY, REPEATED, CAS] {
         let mut rng = Rng::new(11, "ladder");
-        for case in 0..400 {
+        for case in 0..250 {
             let ops = draw(&mut rng, shape);
             let verdicts: BTreeMap<&str, Verdict> = implies
                 .iter()

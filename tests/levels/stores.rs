@@ -104,3 +104,15 @@ fn every_anomaly_is_found() {
         assert!(injected >= 100, "{anomaly:?} was put in only {injected} times");
     }
 }
+/// Too long to be searched: an order has to be guessed.
+#[test]
+fn long_histories_of_a_sequential_store_are_sequential() {
+    for (operations, sessions, keys) in [(1000, 10, 1), (2000, 20, 20), (3000, 50, 100)] {
+        let wanted =
+            Simulated { store: Store::Sequential, operations, sessions, keys, unknown_percent: 5, seed: 7 };
+        let calls = simulate(&wanted);
+        assert_eq!(answer("linearizability", &calls).verdict, Verdict::Invalid);
+        let answer = answer("sequential", &calls);
+        assert_eq!(answer.verdict, Verdict::Valid, "{wanted:?}: {answer:#?}");
+    }
+}

@@ -98,29 +98,29 @@ fn causal_of_repeated_values() {
 /// `least`: how many violations there are at least on two keys.
 fn guarantee(check: &str, guarantee: Guarantee, least: u64) {
     both_occur(check, ONE_KEY, CASES, &|ops| oracle::kept(ops, guarantee));
-    let two = compare(check, DISTINCT, CASES, &|ops| oracle::kept(ops, guarantee));
+    let two = compare(check, DISTINCT, FEWER, &|ops| oracle::kept(ops, guarantee));
     assert!(two[&Verdict::Invalid] >= least, "{two:?}");
-    compare(check, REPEATED, FEWER, &|ops| oracle::kept(ops, guarantee));
+    compare(check, REPEATED, FEWER / 3, &|ops| oracle::kept(ops, guarantee));
 }
 
 #[test]
 fn read_your_writes() {
-    guarantee("read-your-writes", Guarantee::ReadYourWrites, 500);
+    guarantee("read-your-writes", Guarantee::ReadYourWrites, 100);
 }
 
 #[test]
 fn monotonic_reads() {
-    guarantee("monotonic-reads", Guarantee::MonotonicReads, 200);
+    guarantee("monotonic-reads", Guarantee::MonotonicReads, 50);
 }
 
 #[test]
 fn monotonic_writes() {
-    guarantee("monotonic-writes", Guarantee::MonotonicWrites, 50);
+    guarantee("monotonic-writes", Guarantee::MonotonicWrites, 20);
 }
 
 #[test]
 fn writes_follow_reads() {
-    guarantee("writes-follow-reads", Guarantee::WritesFollowReads, 50);
+    guarantee("writes-follow-reads", Guarantee::WritesFollowReads, 20);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn the_ladder_is_one() {
     ];
     for shape in [DISTINCT, ONE_KEY, REPEATED, CAS] {
         let mut rng = Rng::new(11, "ladder");
-        for case in 0..1000 {
+        for case in 0..250 {
             let ops = draw(&mut rng, shape);
             let verdicts: BTreeMap<&str, Verdict> = implies
                 .iter()

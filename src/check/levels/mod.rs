@@ -9,6 +9,7 @@ mod causal;
 mod clocks;
 mod graph;
 mod guarantees;
+mod guess;
 mod minimal;
 mod patterns;
 mod registers;

@@ -18,38 +18,85 @@ use super::registers::{INITIAL, NONE, Sessions, WRITE};
 pub(super) enum Saturated {
     /// No order is possible.
     Cycle,
-    /// Calls of which the first comes before the second in every order.
-    Forced(Vec<(u32, u32)>),
+    /// What every order contains.
+    Forced(Forced),
+}
+
+/// What every order contains. Calls are named by their index.
+#[derive(Default)]
+pub(super) struct Forced {
+    /// The first comes before the second.
+    pub(super) pairs: Vec<(u32, u32)>,
+    /// (call, how early it should come): an order in which each operation comes before its completion, and before whatever
+    /// it must come before does so, is likely, though not certain, to be legal.
+    pub(super) deadlines: Vec<(u32, u32)>,
 }
 
 /// How long the conclusions may take; beyond it, what was concluded so far is used.
 const MOST_TIME: Duration = Duration::from_secs(2);
 
-/// Draws the conclusions. Time: rounds × operations × sessions. Without clocks (`most_bytes` too few) nothing is
-/// concluded.
-pub(super) fn saturate(sessions: &Sessions, keys: usize, most_bytes: usize) -> Saturated {
+/// Draws the conclusions. `ends` is when a call was completed. Time: rounds × operations × sessions. Without room for the
+/// clocks (`most_bytes`) nothing is concluded.
+pub(super) fn saturate(
+    sessions: &Sessions,
+    keys: usize,
+    most_bytes: usize,
+    ends: &dyn Fn(u32) -> u32,
+) -> Saturated {
     if !sessions.thin.is_empty() {
         return Saturated::Cycle;
     }
-    let began = Instant::now();
-    let mut edges = causal_edges(sessions);
-    let by_key = ByKey::new(sessions, keys, |source| source == WRITE);
-    let fits =
-        sessions.nodes.len().saturating_mul(sessions.len()).saturating_mul(size_of::<u32>()) <= most_bytes;
-    loop {
-        let Some(order) = Graph::new(sessions.nodes.len(), &edges).sorted() else { return Saturated::Cycle };
-        if !fits || began.elapsed() > MOST_TIME {
-            break;
-        }
-        let Some(new) = round(sessions, &by_key, &edges, &order) else { return Saturated::Cycle };
-        if new.is_empty() {
-            break;
-        }
-        edges.extend(new);
-    }
+    let Some(closure) = Closure::new(sessions, keys, most_bytes, &[]) else { return Saturated::Cycle };
     let call = |node: u32| sessions.nodes[node as usize].call;
-    let pairs = edges.iter().map(|edge| (call(edge.from), call(edge.to)));
-    Saturated::Forced(pairs.filter(|(from, to)| from != to).collect())
+    let pairs = closure.edges.iter().map(|edge| (call(edge.from), call(edge.to)));
+    let deadlines = closure.deadlines(sessions, ends);
+    Saturated::Forced(Forced {
+        pairs: pairs.filter(|(from, to)| from != to).collect(),
+        deadlines: (0_u32..).zip(deadlines).map(|(node, deadline)| (call(node), deadline)).collect(),
+    })
+}
+
+/// All that follows.
+pub(super) struct Closure {
+    pub(super) edges: Vec<Edge>,
+    /// An order that agrees with the edges.
+    pub(super) order: Vec<u32>,
+    graph: Graph,
+}
+
+impl Closure {
+    /// What follows if `besides` is true, too; `None` where that is a contradiction.
+    pub(super) fn new(sessions: &Sessions, keys: usize, most_bytes: usize, besides: &[Edge]) -> Option<Self> {
+        let began = Instant::now();
+        let mut edges = causal_edges(sessions);
+        edges.extend_from_slice(besides);
+        let by_key = ByKey::new(sessions, keys, |source| source == WRITE);
+        let clocks = sessions.nodes.len().saturating_mul(sessions.len());
+        let fits = clocks.saturating_mul(size_of::<u32>()) <= most_bytes;
+        loop {
+            let graph = Graph::new(sessions.nodes.len(), &edges);
+            let order = graph.sorted()?;
+            if !fits || began.elapsed() > MOST_TIME {
+                return Some(Closure { edges, order, graph });
+            }
+            let new = round(sessions, &by_key, &graph, &order)?;
+            if new.is_empty() {
+                return Some(Closure { edges, order, graph });
+            }
+            edges.extend(new);
+        }
+    }
+
+    /// By node: the earliest completion among what it comes before, itself included.
+    pub(super) fn deadlines(&self, sessions: &Sessions, ends: &dyn Fn(u32) -> u32) -> Vec<u32> {
+        let mut deadline: Vec<u32> = sessions.nodes.iter().map(|node| ends(node.call)).collect();
+        for at in self.order.iter().rev() {
+            for (to, _) in self.graph.out(*at) {
+                deadline[*at as usize] = deadline[*at as usize].min(deadline[*to as usize]);
+            }
+        }
+        deadline
+    }
 }
 
 /// How much of each session comes before each operation, itself included.
@@ -59,10 +106,9 @@ struct Past {
 }
 
 impl Past {
-    fn new(sessions: &Sessions, edges: &[Edge], order: &[u32]) -> Self {
+    fn new(sessions: &Sessions, graph: &Graph, order: &[u32]) -> Self {
         let width = sessions.len();
         let mut past = Past { width, clocks: vec![0; width * sessions.nodes.len()] };
-        let graph = Graph::new(sessions.nodes.len(), edges);
         for at in order {
             let node = &sessions.nodes[*at as usize];
             past.clocks[*at as usize * width + node.session as usize] = node.at + 1;
@@ -88,8 +134,8 @@ impl Past {
 }
 
 /// The new conclusions; `None` where a read of the start comes too late.
-fn round(sessions: &Sessions, by_key: &ByKey, edges: &[Edge], order: &[u32]) -> Option<Vec<Edge>> {
-    let past = Past::new(sessions, edges, order);
+fn round(sessions: &Sessions, by_key: &ByKey, graph: &Graph, order: &[u32]) -> Option<Vec<Edge>> {
+    let past = Past::new(sessions, graph, order);
     let mut new = Vec::new();
     let mut conclude = |from: u32, to: u32| {
         if from != to && !past.before(sessions, from, to) {

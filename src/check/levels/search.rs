@@ -10,12 +10,14 @@
 //! - **Hints**, where the caller has them: pairs that every order must contain, and values that are written
 //!   only once, which must not be replaced before all have read them.
 //!
-//! Complexity: at most (operations a process)^processes × states; linear where the first choice, the operation that was
-//! invoked first, is the right one.
+//! Complexity: at most (operations a process)^processes × states; linear where the first choice is the right one: the
+//! operation that should come earliest (see [`Forced::deadlines`]), or was invoked first.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use super::saturate::Forced;
 use crate::check::linearizability::Budget;
 use crate::check::models::{
     Counter, Initial, KvAppend, Meaning, Model, MultiRegister, Mutex, Queue, Register, Said, Set, Spec,
@@ -37,8 +39,8 @@ pub(super) enum Found {
 /// What is known beforehand about every order. Calls are named by their index.
 #[derive(Default)]
 pub(super) struct Hints {
-    /// The first comes before the second.
-    pub(super) forced: Vec<(u32, u32)>,
+    /// Pairs that every order contains, and in which order to try.
+    pub(super) forced: Forced,
     /// (call, the write call of the value it reads): that value is written once only.
     pub(super) reads: Vec<(u32, u32)>,
 }
@@ -129,7 +131,17 @@ impl<S: Spec> Searcher for Prepared<'_, S> {
             let process = *processes.entry(call.process).or_insert(next);
             let next = objects.len() as u32;
             let object = *objects.entry(if self.by_key { call.key } else { 0 }).or_insert(next);
-            walk.add(Item { reads: self.spec.only_reads(&op), op, call: index, object, process }, must);
+            walk.add(
+                Item {
+                    reads: self.spec.only_reads(&op),
+                    op,
+                    call: index,
+                    invoke: call.invoke,
+                    object,
+                    process,
+                },
+                must,
+            );
         }
         walk.objects = objects.len();
         walk.leave_out_unobserved();
@@ -142,6 +154,7 @@ struct Item<O> {
     op: O,
     reads: bool,
     call: u32,
+    invoke: u32,
     object: u32,
     process: u32,
 }
@@ -187,6 +200,8 @@ struct Walk<'s, S: Spec> {
     /// By item: the item whose value it reads, where that is written once; how many such reads are still to come.
     source: Vec<u32>,
     unread: Vec<u32>,
+    /// By item: how early it should come.
+    deadline: Vec<u32>,
     /// The item that wrote what each object holds.
     writer: Vec<u32>,
 }
@@ -210,6 +225,7 @@ impl<'s, S: Spec> Walk<'s, S> {
             waiting: Vec::new(),
             source: Vec::new(),
             unread: Vec::new(),
+            deadline: Vec::new(),
             writer: Vec::new(),
         }
     }
@@ -259,10 +275,16 @@ impl<'s, S: Spec> Walk<'s, S> {
         self.source = vec![NONE; count];
         self.unread = vec![0; count];
         let item_of = |call: u32| self.items.binary_search_by_key(&call, |item| item.call).ok();
-        for (before, after) in &hints.forced {
+        for (before, after) in &hints.forced.pairs {
             if let (Some(before), Some(after)) = (item_of(*before), item_of(*after)) {
                 self.waits_for[after] += 1;
                 self.waiting[before].push(after as u32);
+            }
+        }
+        self.deadline = self.items.iter().map(|item| item.invoke).collect();
+        for (call, deadline) in &hints.forced.deadlines {
+            if let Ok(item) = self.items.binary_search_by_key(call, |item| item.call) {
+                self.deadline[item] = *deadline;
             }
         }
         for (read, write) in &hints.reads {
@@ -386,8 +408,7 @@ impl<'s, S: Spec> Walk<'s, S> {
                 choices.push(item);
             }
         }
-        // Items are in order of invocation.
-        choices.sort_unstable_by(|left, right| right.cmp(left));
+        choices.sort_unstable_by_key(|item| Reverse((self.deadline[*item as usize], *item)));
         choices
     }
 

@@ -9,7 +9,7 @@
 //! 1. What is linearizable is sequential, and that is decided fast for registers with distinct values.
 //! 2. For registers, necessary conditions: the bad patterns of causal convergence (see [`Causal`](super::Causal)), which
 //!    is implied; then what each read forces ([`saturate`](super::saturate)) until nothing more follows or a cycle
-//!    appears.
+//!    appears. In between, an order is guessed and checked ([`guess`](super::guess)).
 //! 3. A search over all orders with a memory of where it has been ([`search`](super::search)). It tries first what
 //!    was invoked first, so that what is nearly linearizable is found at once; where it comes to an end the verdict is
 //!    exact.
@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json};
 
 use super::causal::{by_invocation, chain, in_sessions, with_witnesses};
+use super::guess::find_order;
 use super::minimal::{Prover, minimise};
 use super::patterns::{Pattern, look};
 use super::registers::{Facts, INITIAL, MODELS, Node, Sessions, arrange};
@@ -44,7 +45,7 @@ pub struct Sequential;
 /// How long finding the smallest proof may take.
 const MOST_TIME: Duration = Duration::from_millis(2000);
 /// What the search for an order may take of the budget: beyond it, more time seldom helps.
-const MOST_SEARCH: Duration = Duration::from_secs(10);
+const MOST_SEARCH: Duration = Duration::from_secs(5);
 /// What one search of a relaxed history may take; beyond it the operation in question stays in the proof.
 const TIME_A_STEP: Duration = Duration::from_millis(250);
 
@@ -82,7 +83,8 @@ impl PlainCheck for Sequential {
         if MODELS.contains(&model) {
             let facts = Facts::new(calls, question)?;
             match by_necessity(calls, question, &facts, &mut *searcher) {
-                Ok(known) => hints = known,
+                Ok(None) => return Ok(answer),
+                Ok(Some(known)) => hints = known,
                 Err(proof) => return Ok(invalid(answer, *proof)),
             }
         }
@@ -124,13 +126,13 @@ fn invalid(answer: Answer, proof: Proof) -> Answer {
     Answer { verdict: Verdict::Invalid, proofs: vec![proof], total: 1, ..answer }
 }
 
-/// What every order must contain; the proof, where none can.
+/// What every order must contain, or nothing where one was found already; the proof, where there is none.
 fn by_necessity(
     calls: &Calls,
     question: &Question,
     facts: &Facts,
     searcher: &mut dyn Searcher,
-) -> Result<Hints, Box<Proof>> {
+) -> Result<Option<Hints>, Box<Proof>> {
     let sessions = arrange(&facts.list, facts.initial, &[]);
     let keys = calls.keys.len();
     let looked = look(&sessions, keys, question.budget.memory_bytes);
@@ -152,16 +154,20 @@ fn by_necessity(
         proof.context.dedup();
         return Err(Box::new(proof));
     }
-    if let Saturated::Forced(forced) = saturate(&sessions, keys, question.budget.memory_bytes) {
+    let ends = &|call: u32| calls.calls[call as usize].ret;
+    if facts.saw_not == 0 && find_order(calls, &sessions, question.budget.memory_bytes) {
+        return Ok(None);
+    }
+    if let Saturated::Forced(forced) = saturate(&sessions, keys, question.budget.memory_bytes, ends) {
         let read = |node: &Node| {
             (node.source < INITIAL).then(|| (node.call, sessions.nodes[node.source as usize].call))
         };
-        return Ok(Hints { forced, reads: sessions.nodes.iter().filter_map(read).collect() });
+        return Ok(Some(Hints { forced, reads: sessions.nodes.iter().filter_map(read).collect() }));
     }
     // The cycle's reasons are spread over the history: let trials find them.
     let prover = Prover::new(facts, Instant::now() + MOST_TIME);
     let all: Vec<u32> = facts.list.iter().map(|fact| fact.call).collect();
-    let cyclic = |sessions: &Sessions| matches!(saturate(sessions, keys, usize::MAX), Saturated::Cycle);
+    let cyclic = |sessions: &Sessions| matches!(saturate(sessions, keys, usize::MAX, ends), Saturated::Cycle);
     let set = prover.prove(&all, &cyclic).map_or(all, |(set, _)| set);
     let story = format!("no order has room for all of these: {}", in_sessions(calls, &set));
     Err(Box::new(by_search(calls, set, searcher, &story)))

@@ -152,8 +152,10 @@ impl Demands {
         let node = &sessions.nodes[at as usize];
         for (session, (until, through)) in &past.seen {
             let Some(done) = before.last(node.key, *session, *until) else { continue };
-            // That a reader goes on finding what it read is the premise.
+            // That a reader goes on finding what it read is the premise; but it might have found what was there before.
             if sessions.nodes[*through as usize].source == done {
+                let earlier = before.last(node.key, *session, sessions.nodes[done as usize].at);
+                self.judged += u64::from(earlier.is_some() && *through != at);
                 continue;
             }
             let source = sessions.nodes[done as usize].source;

@@ -10,5 +10,12 @@ macro_rules! say {
     }};
 }
 
+pub mod answer;
 pub mod http;
+pub mod kept;
+pub mod log;
 pub mod lww;
+pub mod pool;
+pub mod quorum;
+pub mod random;
+pub mod serve;

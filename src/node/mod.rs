@@ -5,8 +5,10 @@
 macro_rules! say {
     ($($part:tt)*) => {{
         use std::io::Write as _;
-        // Nobody is left to tell.
-        let _ = writeln!(std::io::stderr(), $($part)*);
+        let mut line = format!($($part)*);
+        line.push('\n');
+        // In one piece, beside those of other threads. Where it fails, nobody is left to tell.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }};
 }
 

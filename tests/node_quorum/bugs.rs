@@ -11,23 +11,30 @@ use super::support::{
 use crate::support::{Node, eventually, free_port};
 
 /// What `act` sees of a cluster without the bug (`true`) and with it.
-fn compare<T>(w: &str, bug: &str, act: impl Fn(&mut Cluster, bool) -> T) -> (T, T) {
+fn compare<T: Send>(w: &str, bug: &str, act: impl Fn(&mut Cluster, bool) -> T + Sync) -> (T, T) {
     let root = tempfile::tempdir().unwrap();
-    let run = |bug: &str| {
+    both(bug, |bug| {
         let mut cluster = Cluster::start(&command(w, "2", bug), &root.path().join(bug));
         act(&mut cluster, bug.is_empty())
-    };
-    (run(""), run(bug))
+    })
 }
 
 /// The same with links to cut.
-fn compare_linked<T>(bug: &str, act: impl Fn(&Linked, bool) -> T) -> (T, T) {
+fn compare_linked<T: Send>(bug: &str, act: impl Fn(&Linked, bool) -> T + Sync) -> (T, T) {
     let root = tempfile::tempdir().unwrap();
-    let run = |bug: &str| {
+    both(bug, |bug| {
         let linked = Linked::start(&command("2", "2", bug), &root.path().join(bug));
         act(&linked, bug.is_empty())
-    };
-    (run(""), run(bug))
+    })
+}
+
+/// Side by side: most of their time is waiting for elections.
+fn both<T: Send>(bug: &str, run: impl Fn(&str) -> T + Sync) -> (T, T) {
+    std::thread::scope(|scope| {
+        let correct = scope.spawn(|| run(""));
+        let wrong = run(bug);
+        (correct.join().unwrap(), wrong)
+    })
 }
 
 #[test]
@@ -114,6 +121,20 @@ fn old_and_new_are_mixed_up() {
         value(&node, "k", "consistency=eventual").unwrap()
     };
     assert_eq!((held(""), held("no-versions")), (json!("new"), json!("old")));
+
+    // A read takes what comes last for the newest, and spreads it.
+    let read_and_spread = |cluster: &mut Cluster, _: bool| {
+        cluster.leader();
+        repair(&cluster.nodes[1], "k", "old", 1_000_000_001);
+        repair(&cluster.nodes[2], "k", "old", 1_000_000_001);
+        repair(&cluster.nodes[0], "k", "new", 1_000_000_002);
+        ["strong", "eventual"]
+            .map(|level| value(&cluster.nodes[0], "k", &format!("consistency={level}")).unwrap())
+    };
+    assert_eq!(
+        compare("2", "no-versions", read_and_spread),
+        (["new", "new"].map(Json::from), ["old", "old"].map(Json::from))
+    );
 }
 
 #[test]

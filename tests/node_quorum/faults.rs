@@ -138,6 +138,7 @@ fn few_replicas_read_stale_and_many_do_not() {
     let [lonely, other] = linked.cluster.others(leader);
     let nodes = &linked.cluster.nodes;
     put_ok(&nodes[leader], "k", "old");
+    linked.cluster.agree(|store| store["store"]["k"]["value"] == "old");
     linked.isolate(lonely, true);
     let version = put_ok(&nodes[leader], "k", "new");
     assert_eq!(read(&nodes[lonely], "k", "consistency=strong").0, 503);

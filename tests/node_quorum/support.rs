@@ -3,9 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value as Json, json};
 
@@ -149,15 +147,22 @@ pub fn repair(node: &Node, key: &str, value: impl Into<Json>, version: u64) {
 /// A way from one node to another that can be cut: bytes wait, as on a silent network.
 pub struct Link {
     pub port: u16,
-    cut: Arc<AtomicBool>,
+    gate: Arc<Gate>,
+}
+
+/// Shut while the link is cut. Whoever waits there sleeps: a cut link gathers hundreds of connections.
+#[derive(Default)]
+struct Gate {
+    shut: Mutex<bool>,
+    opened: Condvar,
 }
 
 impl Link {
     pub fn to(target: u16) -> Link {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let cut = Arc::new(AtomicBool::new(false));
-        let held = Arc::clone(&cut);
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { continue };
@@ -168,21 +173,20 @@ impl Link {
                 }
             }
         });
-        Link { port, cut }
+        Link { port, gate }
     }
 
     pub fn cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::SeqCst);
+        *self.gate.shut.lock().unwrap() = cut;
+        self.gate.opened.notify_all();
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, held: &AtomicBool) {
+fn forward(mut from: TcpStream, mut to: TcpStream, gate: &Gate) {
     let mut bytes = [0; 16 << 10];
     loop {
         let count = from.read(&mut bytes).unwrap_or(0);
-        while held.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        drop(gate.opened.wait_while(gate.shut.lock().unwrap(), |shut| *shut).unwrap());
         if count == 0 || to.write_all(&bytes[..count]).is_err() {
             // The other end may be gone already.
             let _ = to.shutdown(std::net::Shutdown::Both);

@@ -469,3 +469,6 @@ impl Logged for State {
         Record { term: self.term, vote: self.vote.clone(), items }
     }
 }
+
+#[cfg(test)]
+mod tests;

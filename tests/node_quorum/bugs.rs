@@ -46,22 +46,26 @@ fn a_quorum_is_claimed() {
         }
         put(&cluster.nodes[leader], "k", 1).1["achievedQuorum"].clone()
     };
-    for bug in ["claims-quorum", "counts-itself-twice"] {
-        assert_eq!(compare("2", bug, alone), (json!(false), json!(true)), "{bug}");
-    }
     let one_down = |cluster: &mut Cluster, _: bool| {
         let leader = cluster.leader();
         let [down, _] = cluster.others(leader);
         cluster.nodes[down].kill();
         put(&cluster.nodes[leader], "k", 1).0
     };
-    assert_eq!(compare("3", "counts-itself-twice", one_down), (500, 200));
     // As soon as it is noticed that one is silent it is refused; before, it waits in vain.
     let refused = |cluster: &mut Cluster, correct: bool| {
         let code = one_down(cluster, correct);
         (code == 200, correct || !matches!(put(&cluster.nodes[cluster.leader_up()], "k", 2).0, 200))
     };
-    assert_eq!(compare("2", "refuses-with-quorum", refused), ((true, true), (false, true)));
+    std::thread::scope(|scope| {
+        for bug in ["claims-quorum", "counts-itself-twice"] {
+            scope.spawn(move || assert_eq!(compare("2", bug, alone), (json!(false), json!(true)), "{bug}"));
+        }
+        scope.spawn(|| assert_eq!(compare("3", "counts-itself-twice", one_down), (500, 200)));
+        scope.spawn(|| {
+            assert_eq!(compare("2", "refuses-with-quorum", refused), ((true, true), (false, true)))
+        });
+    });
 }
 
 impl Cluster {
@@ -90,14 +94,18 @@ fn misses(cluster: &mut Cluster, query: &str) -> usize {
 
 #[test]
 fn reads_are_stale() {
-    for (bug, query) in [
-        ("local-strong-read", "consistency=strong"),
-        ("first-answer-wins", "consistency=strong"),
-        ("unread-pending", "consistency=read_your_writes"),
-    ] {
-        let (correct, stale) = compare("2", bug, |cluster, _| misses(cluster, query));
-        assert!(correct == 0 && stale > 0, "{bug}: {correct} {stale}");
-    }
+    std::thread::scope(|scope| {
+        for (bug, query) in [
+            ("local-strong-read", "consistency=strong"),
+            ("first-answer-wins", "consistency=strong"),
+            ("unread-pending", "consistency=read_your_writes"),
+        ] {
+            scope.spawn(move || {
+                let (correct, stale) = compare("2", bug, |cluster, _| misses(cluster, query));
+                assert!(correct == 0 && stale > 0, "{bug}: {correct} {stale}");
+            });
+        }
+    });
 }
 
 #[test]

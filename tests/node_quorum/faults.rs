@@ -40,10 +40,20 @@ fn another_leads_when_the_leader_dies_and_nothing_acknowledged_is_lost() {
     assert_eq!(cluster.agree(|_| true), before);
 }
 
+/// Side by side: most of their time is waiting for elections.
+fn each<T: Copy + Send>(cases: [T; 2], run: impl Fn(T) + Sync) {
+    let run = &run;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || run(case));
+        }
+    });
+}
+
 #[test]
 fn without_a_majority_nothing_is_acknowledged() {
     let root = tempfile::tempdir().unwrap();
-    for w in ["1", "2"] {
+    each(["1", "2"], |w| {
         let mut cluster = Cluster::start(&command(w, "2", ""), &root.path().join(w));
         let leader = cluster.leader();
         put_ok(&cluster.nodes[leader], "k", "before");
@@ -71,7 +81,7 @@ fn without_a_majority_nothing_is_acknowledged() {
         cluster.nodes[node].start();
         put_somewhere(&cluster, "k", "after");
         assert_eq!(value(&cluster.nodes[leader], "k", "consistency=strong"), Some(json!("after")));
-    }
+    });
 }
 
 #[test]
@@ -228,7 +238,7 @@ fn a_token_makes_any_node_answer_as_new_as_the_session() {
 #[test]
 fn strong_reads_never_go_back() {
     let root = tempfile::tempdir().unwrap();
-    for (w, r) in [("2", "2"), ("1", "3")] {
+    each([("2", "2"), ("1", "3")], |(w, r)| {
         let mut cluster = Cluster::start(&command(w, r, ""), &root.path().join(w));
         cluster.leader();
         let (floor, reads, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
@@ -265,24 +275,24 @@ fn strong_reads_never_go_back() {
                     floor.fetch_max(number, Ordering::SeqCst);
                 }
             };
-            write(&cluster, 30);
+            write(&cluster, 12);
             let old = cluster.leader();
             cluster.nodes[old].kill();
             if w == "2" {
-                write(&cluster, 30);
+                write(&cluster, 12);
             }
             cluster.nodes[old].start();
-            write(&cluster, 30);
+            write(&cluster, 12);
             let old = cluster.leader();
             cluster.nodes[old].signal(Signal::SIGSTOP);
             cluster.leader_among(&cluster.others(old));
             cluster.nodes[old].signal(Signal::SIGCONT);
-            write(&cluster, 30);
+            write(&cluster, 12);
             let enough = reads.load(Ordering::SeqCst) + 30;
             eventually("readers read", || {
                 let count = reads.load(Ordering::SeqCst);
                 if count >= enough { Ok(()) } else { Err(count.to_string()) }
             });
         });
-    }
+    });
 }

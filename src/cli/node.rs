@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::EXIT_USAGE;
 use crate::node::http::Url;
-use crate::node::lww::{self, bug::Bug};
+use crate::node::lww;
+use crate::node::quorum::{self, spelling::Spelling};
+use crate::node::serve::NodeError;
 
 /// Runs a bundled node: something to test, correct unless told otherwise.
 #[derive(Args, Debug)]
@@ -19,6 +21,7 @@ pub struct NodeArgs {
 #[derive(Subcommand, Debug)]
 enum Kind {
     Lww(LwwArgs),
+    Quorum(QuorumArgs),
 }
 
 /// "Lab 2": a replicated key-value store with Lamport clocks, last writer wins
@@ -45,7 +48,44 @@ struct LwwArgs {
     data_dir: PathBuf,
     /// Makes the node wrong in one way
     #[arg(long, value_name = "NAME")]
-    bug: Option<Bug>,
+    bug: Option<lww::bug::Bug>,
+}
+
+/// A leader-based replicated store with write quorum W, read quorum R and reads at three levels
+///
+/// HTTP with JSON: PUT, GET and DELETE /key/{key}?consistency=strong|eventual|read_your_writes (a PUT's body is the value),
+/// GET /status; between nodes POST /internal/{heartbeat,replicate,get,vote,repair,sync}. A leader is elected by a majority; a
+/// write is answered when W replicas have it on disk. Stops on SIGTERM with exit code 0.
+#[derive(Args, Debug)]
+struct QuorumArgs {
+    /// The node's name, different from the others': letters, digits, `-`, `_` and `.`
+    #[arg(long, value_name = "NAME", env = "NODE_ID", value_parser = parse_id)]
+    id: String,
+    /// The port to listen on; 0 takes a free one and tells it
+    #[arg(long, env = "PORT")]
+    port: u16,
+    /// The other nodes, with commas between: http://127.0.0.1:8001,http://127.0.0.1:8002
+    #[arg(long, value_name = "URL,URL", env = "PEERS", value_delimiter = ',', value_parser = parse_peer,
+          default_value = "", hide_default_value = true)]
+    peers: Vec<Option<Url>>,
+    /// W: how many replicas hold an acknowledged write [default: a majority]
+    #[arg(long, value_name = "W", env = "WRITE_QUORUM")]
+    write_quorum: Option<usize>,
+    /// R: how many replicas a strong read asks [default: a majority]
+    #[arg(long, value_name = "R", env = "READ_QUORUM")]
+    read_quorum: Option<usize>,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The directory of the node's log, made where absent
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    data_dir: PathBuf,
+    /// How the fields of answers are spelt: achievedQuorum or achieved_quorum
+    #[arg(long, value_name = "SPELLING", default_value = "camel")]
+    spelling: Spelling,
+    /// Makes the node wrong in one way
+    #[arg(long, value_name = "NAME")]
+    bug: Option<quorum::bug::Bug>,
 }
 
 fn parse_id(text: &str) -> Result<String, String> {
@@ -63,21 +103,34 @@ fn parse_peer(text: &str) -> Result<Option<Url>, String> {
 
 /// Carries out `harness node`: 0 after SIGTERM, 1 when the node cannot run, 2 on bad usage.
 pub fn main(args: NodeArgs) -> ExitCode {
-    let Kind::Lww(args) = args.kind;
+    let (id, outcome) = match args.kind {
+        Kind::Lww(args) => (args.id.clone(), run_lww(args)),
+        Kind::Quorum(args) => (args.id.clone(), run_quorum(args)),
+    };
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("{id}: {error}");
+            ExitCode::FAILURE
+        }
+        Err(usage) => {
+            eprintln!("harness node: {usage}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// How a node ended, or why it was not started.
+type Outcome = Result<Result<(), NodeError>, String>;
+
+fn run_lww(args: LwwArgs) -> Outcome {
     let clock_skew_ms = match std::env::var("NODE_CLOCK_SKEW_MS") {
         Err(_) => 0,
-        Ok(text) => match text.trim().parse() {
-            Ok(skew_ms) => skew_ms,
-            Err(_) => {
-                eprintln!(
-                    "harness node: NODE_CLOCK_SKEW_MS is {text:?}, expected a whole number of milliseconds"
-                );
-                return ExitCode::from(EXIT_USAGE);
-            }
-        },
+        Ok(text) => text.trim().parse().map_err(|_| {
+            format!("NODE_CLOCK_SKEW_MS is {text:?}, expected a whole number of milliseconds")
+        })?,
     };
-    let id = args.id.clone();
-    let options = lww::Options {
+    Ok(lww::run(lww::Options {
         id: args.id,
         host: args.host,
         port: args.port,
@@ -85,12 +138,31 @@ pub fn main(args: NodeArgs) -> ExitCode {
         data_dir: args.data_dir,
         bug: args.bug,
         clock_skew_ms,
-    };
-    match lww::run(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{id}: {error}");
-            ExitCode::FAILURE
+    }))
+}
+
+fn run_quorum(args: QuorumArgs) -> Outcome {
+    let peers: Vec<Url> = args.peers.into_iter().flatten().collect();
+    for (index, peer) in peers.iter().enumerate() {
+        if peers[..index].contains(peer) {
+            return Err(format!("{} is twice among the peers: its vote would count twice", peer.as_str()));
         }
     }
+    let total = peers.len() + 1;
+    let quorum = |name: &str, asked: Option<usize>| match asked {
+        None => Ok(total / 2 + 1),
+        Some(size) if (1..=total).contains(&size) => Ok(size),
+        Some(size) => Err(format!("{name} is {size}, expected 1 to {total}: so many nodes there are")),
+    };
+    Ok(quorum::run(quorum::Options {
+        id: args.id,
+        host: args.host,
+        port: args.port,
+        write_quorum: quorum("the write quorum", args.write_quorum)?,
+        read_quorum: quorum("the read quorum", args.read_quorum)?,
+        peers,
+        data_dir: args.data_dir,
+        spelling: args.spelling,
+        bug: args.bug,
+    }))
 }

@@ -5,10 +5,19 @@
 macro_rules! say {
     ($($part:tt)*) => {{
         use std::io::Write as _;
-        // Nobody is left to tell.
-        let _ = writeln!(std::io::stderr(), $($part)*);
+        let mut line = format!($($part)*);
+        line.push('\n');
+        // In one piece, beside those of other threads. Where it fails, nobody is left to tell.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }};
 }
 
+pub mod answer;
 pub mod http;
+pub mod kept;
+pub mod log;
 pub mod lww;
+pub mod pool;
+pub mod quorum;
+pub mod random;
+pub mod serve;

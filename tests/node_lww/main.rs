@@ -2,6 +2,9 @@
 
 mod bugs;
 mod python;
+/// `harness node quorum`: in this binary, since each one links the whole crate.
+#[path = "../node_quorum/mod.rs"]
+mod quorum;
 mod support;
 
 use std::fs;

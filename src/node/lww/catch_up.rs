@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::bug::Bug;
 use super::peer::Peer;
-use super::replica::{Replica, random_below};
+use super::replica::Replica;
 use super::state::{MAX_TS, Write};
 use crate::node::http::{Connection, HttpError};
+use crate::node::random;
 
 /// Pulls begin this far apart …
 const EVERY: Duration = Duration::from_millis(400);
@@ -39,7 +40,7 @@ pub async fn catch_up(replica: Arc<Replica>, peer: Arc<Peer>) {
     loop {
         tokio::select! {
             () = sleep_until(next), if pulls.len() < UNDER_WAY => {
-                next = Instant::now() + EVERY + Duration::from_millis(random_below(JITTER_MS));
+                next = Instant::now() + EVERY + Duration::from_millis(random::below(JITTER_MS));
                 let peer = Arc::clone(&peer);
                 pulls.spawn(async move {
                     timeout(PATIENCE, pull(&peer)).await.unwrap_or(Pulled::Nothing(None))
@@ -56,7 +57,7 @@ pub async fn catch_up(replica: Arc<Replica>, peer: Arc<Peer>) {
                 }
                 Pulled::Nothing(why) => {
                     if let (Some(why), false) = (why, complained) {
-                        say!("{}: cannot catch up from {}: {why}", replica.id, peer.url.as_str());
+                        say!("{}: cannot catch up from {}: {why}", replica.id, peer.pool.url.as_str());
                         complained = true;
                     }
                 }
@@ -74,7 +75,7 @@ enum Pulled {
 
 async fn pull(peer: &Peer) -> Pulled {
     let answer = async {
-        let mut connection = Connection::open(&peer.url).await?;
+        let mut connection = Connection::open(&peer.pool.url).await?;
         connection.call("/status", None).await
     };
     let answer: Result<_, HttpError> = answer.await;

@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::bug::Bug;
-use super::replica::random_below;
 use super::state::Write;
-use crate::node::http::{Connection, HttpError, Url};
+use crate::node::http::{HttpError, Url};
+use crate::node::pool::Pool;
+use crate::node::random;
 
 /// Deliveries under way at a time to a peer that answers.
 const WINDOW: usize = 8;
@@ -31,13 +31,12 @@ const BOUNDED_WRITES: usize = 32;
 /// A peer and what it has yet to be told.
 #[derive(Debug)]
 pub struct Peer {
-    /// Where it listens.
-    pub url: Url,
+    /// The way to it.
+    pub pool: Pool,
     bug: Option<Bug>,
     queue: Mutex<Queue>,
     queued: Notify,
     reachable: Notify,
-    idle: Mutex<Vec<Connection>>,
 }
 
 /// Writes to deliver. Bounded by the number of keys, as a newer write of a key takes the older one's place.
@@ -94,12 +93,11 @@ impl Peer {
     /// A peer with nothing to be told yet; [`Peer::deliver`] does the telling.
     pub fn new(url: Url, bug: Option<Bug>) -> Arc<Self> {
         Arc::new(Peer {
-            url,
+            pool: Pool::new(url, if bug == Some(Bug::FireAndForget) { 0 } else { WINDOW }),
             bug,
             queue: Mutex::default(),
             queued: Notify::new(),
             reachable: Notify::new(),
-            idle: Mutex::default(),
         })
     }
 
@@ -160,7 +158,7 @@ impl Peer {
     }
 
     fn settle(&self, me: &str, pace: &mut Pace, write: Arc<Write>, attempt: Attempt, took: Duration) {
-        let peer = self.url.as_str();
+        let peer = self.pool.url.as_str();
         match attempt {
             Attempt::Delivered => {
                 if pace.failures > 0 {
@@ -203,45 +201,14 @@ impl Peer {
             Ok(body) => Bytes::from(body),
             Err(error) => return Attempt::Rejected(error.to_string()),
         };
-        let answer = timeout(patience, self.post(body)).await.unwrap_or(Err(HttpError::TimedOut));
-        match answer {
-            Err(error) => {
-                // Whatever silenced this connection has silenced those opened before it.
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                Attempt::Failed(error)
-            }
+        match self.pool.call("/replicate", Some(body), patience).await {
+            Err(error) => Attempt::Failed(error),
             Ok((status, _)) if status.is_success() => Attempt::Delivered,
             Ok((status, body)) if status.is_client_error() => {
                 let body: String = String::from_utf8_lossy(&body).chars().take(200).collect();
                 Attempt::Rejected(format!("{status} {body}"))
             }
             Ok((status, _)) => Attempt::Failed(HttpError::Broken(format!("it answers {status}"))),
-        }
-    }
-
-    async fn post(&self, body: Bytes) -> Result<(StatusCode, Bytes), HttpError> {
-        if let Some(mut connection) = self.idle_connection() {
-            // One kept open may have died with the peer's last incarnation: that says nothing about this one.
-            if let Ok(answer) = connection.call("/replicate", Some(body.clone())).await {
-                self.keep(connection);
-                return Ok(answer);
-            }
-        }
-        let mut connection = Connection::open(&self.url).await?;
-        let answer = connection.call("/replicate", Some(body)).await?;
-        self.keep(connection);
-        Ok(answer)
-    }
-
-    fn idle_connection(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        std::iter::from_fn(|| idle.pop()).find(Connection::is_usable)
-    }
-
-    fn keep(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < WINDOW && self.bug != Some(Bug::FireAndForget) {
-            idle.push(connection);
         }
     }
 
@@ -254,7 +221,7 @@ impl Peer {
 /// each other at one moment do not come back at one moment.
 fn back_off(failures: u32) -> Duration {
     let whole = BACK_OFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(BACK_OFF_MAX);
-    whole / 2 + Duration::from_millis(random_below(whole.as_millis() as u64 / 2 + 1))
+    whole / 2 + Duration::from_millis(random::below(whole.as_millis() as u64 / 2 + 1))
 }
 
 #[cfg(test)]

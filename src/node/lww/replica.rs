@@ -1,19 +1,15 @@
-//! One replica: the state behind its lock, the thread that writes the log, and what clients and peers ask of it.
-//!
-//! Nothing leaves the node before what it says is on disk: an answer that showed a write which a crash then takes
-//! back would be a lie to whoever read it, and the restarted node could give the same timestamp again.
+//! One replica: what clients and peers ask of it. Nothing leaves it before what it says is on disk.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use tokio::sync::watch;
 
 use super::bug::Bug;
-use super::log::{Log, LogError};
 use super::state::{Entry, State, Write};
+use crate::node::kept::{Kept, Logged as _, unpoisoned};
+use crate::node::random;
 
 /// How often the copy behind [`Bug::CachedReads`] is renewed.
 const CACHE_AGE: Duration = Duration::from_millis(200);
@@ -37,22 +33,18 @@ pub struct Replica {
     /// Its name: the origin of its writes.
     pub id: String,
     bug: Option<Bug>,
-    state: Mutex<State>,
-    /// Told of when the log has something to write.
-    changed: Condvar,
-    /// The last log record on disk.
-    durable: watch::Sender<u64>,
+    /// The clock and the store.
+    pub kept: Arc<Kept<State>>,
     /// What [`Bug::CachedReads`] reads from.
     cache: Mutex<BTreeMap<String, Entry>>,
 }
 
 impl Replica {
-    /// A replica over a recovered state; it answers writes once [`Replica::write_log`] runs.
+    /// A replica over a recovered state; it answers writes once its log is written.
     pub fn new(id: &str, bug: Option<Bug>, state: State) -> Arc<Self> {
         let cache = Mutex::new(state.entries().clone());
         let id = id.to_owned();
-        let (durable, _) = watch::channel(0);
-        Arc::new(Replica { id, bug, state: Mutex::new(state), changed: Condvar::new(), durable, cache })
+        Arc::new(Replica { id, bug, kept: Arc::new(Kept::new(state)), cache })
     }
 
     /// Whether it has this bug.
@@ -76,7 +68,7 @@ impl Replica {
             };
             (Taken { ts, applied, lamport: state.clock() }, state.seq())
         };
-        self.on_disk(seq).await;
+        self.kept.on_disk(seq).await;
         taken
     }
 
@@ -95,7 +87,7 @@ impl Replica {
             let nil = || Arc::new(Write { key: key.into(), value: 0.into(), ts: 0, origin: String::new() });
             return (self.has(Bug::NilDefault).then(nil), lamport);
         };
-        self.on_disk(seq).await;
+        self.kept.on_disk(seq).await;
         (Some(write), lamport)
     }
 
@@ -107,7 +99,7 @@ impl Replica {
             let applied = state.receive(write);
             (Taken { ts, applied, lamport: state.clock() }, state.seq())
         };
-        self.on_disk(seq).await;
+        self.kept.on_disk(seq).await;
         taken
     }
 
@@ -117,14 +109,14 @@ impl Replica {
             let state = self.lock();
             (state.entries().clone(), state.clock(), state.seq())
         };
-        self.on_disk(seq).await;
+        self.kept.on_disk(seq).await;
         (entries, lamport)
     }
 
     /// Anti-entropy: takes over what of a peer's store is news, and returns what the peer lacks.
     pub fn reconcile(&self, theirs: BTreeMap<String, Write>) -> Vec<Arc<Write>> {
         let mut state = self.lock();
-        let durable = *self.durable.borrow();
+        let durable = self.kept.durable();
         let missing = state
             .entries()
             .iter()
@@ -136,13 +128,13 @@ impl Replica {
                 state.receive(write);
             }
         }
-        self.changed.notify_one();
+        self.kept.wake();
         missing
     }
 
     /// Waits for writes that peers should be told of, all of them on disk.
     pub async fn outgoing(&self) -> Vec<Arc<Write>> {
-        let mut durable = self.durable.subscribe();
+        let mut durable = self.kept.follow();
         loop {
             let reached = *durable.borrow_and_update();
             let writes = self.lock().take_outgoing(reached);
@@ -151,42 +143,6 @@ impl Replica {
             }
             if durable.changed().await.is_err() {
                 std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Waits until all that was taken in so far is on disk.
-    pub async fn flush(&self) {
-        let seq = self.lock().seq();
-        self.on_disk(seq).await;
-    }
-
-    /// Writes the log as long as that works; blocks, so it has a thread of its own. Without a log (the node that
-    /// forgets) everything counts as written at once.
-    pub fn write_log(&self, mut log: Option<Log>) -> LogError {
-        loop {
-            let mut state = self.lock();
-            while !state.has_pending() {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            let (clock, pending) = (state.clock(), state.take_pending());
-            drop(state);
-            if let Some(log) = &mut log
-                && let Err(error) = log.append(clock, pending.writes)
-            {
-                return error;
-            }
-            self.durable.send_replace(pending.seq);
-            if let Some(log) = log.as_mut().filter(|log| log.is_long()) {
-                let mut state = self.lock();
-                let all = state.entries().values().map(|entry| Arc::clone(&entry.write)).collect();
-                let (clock, seq) = (state.clock(), state.seq());
-                state.take_pending();
-                drop(state);
-                if let Err(error) = log.compact(clock, all) {
-                    return error;
-                }
-                self.durable.send_replace(seq);
             }
         }
     }
@@ -211,32 +167,15 @@ impl Replica {
     /// [`Bug::AckBeforeApply`]
     fn apply_later(self: &Arc<Self>, write: Write) {
         let replica = Arc::clone(self);
-        let wait = Duration::from_millis(50 + random_below(251));
+        let wait = Duration::from_millis(50 + random::below(251));
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             replica.lock().accept(write);
-            replica.changed.notify_one();
+            replica.kept.wake();
         });
     }
 
-    async fn on_disk(&self, seq: u64) {
-        self.changed.notify_one();
-        let mut durable = self.durable.subscribe();
-        // The sender lives as long as `self`, so this waits and cannot fail.
-        let _ = durable.wait_for(|reached| *reached >= seq).await;
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
-        unpoisoned(self.state.lock())
+        self.kept.lock()
     }
-}
-
-/// A lock that was poisoned guards data that is whole all the same: no holder panics halfway through a change.
-fn unpoisoned<T>(lock: Result<T, PoisonError<T>>) -> T {
-    lock.unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A random number in `0..bound`, for jitter: not reproducible, and nothing here should be.
-pub fn random_below(bound: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % bound.max(1)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::replica::Replica;
 use super::state::{MAX_TS, Write};
+use crate::node::answer::{MAX_DEPTH, brief, is_deeper_than, json as answer};
 
 /// The longest request body, bytes.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -139,10 +140,6 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn answer(status: StatusCode, body: &Json) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
 /// The fields of a JSON body, whatever content type it claims: students' clients send any.
 struct Fields<'a> {
     app: &'a App,
@@ -184,13 +181,11 @@ impl<'a> Fields<'a> {
 
     fn value(&mut self) -> Result<Json, Refusal> {
         match self.body.get_mut("value") {
+            Some(value) if is_deeper_than(value, MAX_DEPTH) => {
+                self.refuse(format!("\"value\" is nested deeper than {MAX_DEPTH} levels"))
+            }
             Some(value) => Ok(value.take()),
             None => self.refuse("the body has no \"value\"".into()),
         }
     }
-}
-
-fn brief(json: &Json) -> String {
-    let text = json.to_string();
-    if text.chars().count() <= 40 { text } else { text.chars().take(40).chain(['…']).collect() }
 }

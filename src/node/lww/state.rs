@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::bug::Bug;
+use crate::node::kept::Logged;
 
 /// The largest timestamp taken from others: beyond it JSON numbers are no longer exact everywhere.
 pub const MAX_TS: u64 = 1 << 53;
@@ -44,13 +45,13 @@ pub struct Entry {
     pub seq: u64,
 }
 
-/// What is applied but not yet handed to the log.
-#[derive(Debug, Default)]
-pub struct Pending {
-    /// The writes, in the order they were applied.
+/// What the log is made of.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// The clock when it was written.
+    pub clock: u64,
+    /// What was applied, in that order.
     pub writes: Vec<Arc<Write>>,
-    /// The last record among them.
-    pub seq: u64,
 }
 
 /// The clock, the store, and what still has to leave for the disk and the peers.
@@ -62,13 +63,14 @@ pub struct State {
     clock: u64,
     store: BTreeMap<String, Entry>,
     seq: u64,
-    pending: Pending,
+    pending: Option<Vec<Arc<Write>>>,
     outgoing: VecDeque<(u64, Arc<Write>)>,
 }
 
 impl State {
-    /// What the log recovered: `clock`, and `writes` in the order they were applied.
-    pub fn recover(id: &str, bug: Option<Bug>, clock_skew_ms: i64, clock: u64, writes: Vec<Write>) -> Self {
+    /// What the log's `records` say.
+    pub fn recover(id: &str, bug: Option<Bug>, clock_skew_ms: i64, records: Vec<Record>) -> Self {
+        let clock = records.last().map_or(0, |record| record.clock);
         let clock = if bug == Some(Bug::ClockReset) { 0 } else { clock };
         let mut state = State {
             id: id.to_owned(),
@@ -77,11 +79,11 @@ impl State {
             clock,
             store: BTreeMap::new(),
             seq: 0,
-            pending: Pending::default(),
+            pending: None,
             outgoing: VecDeque::new(),
         };
-        for write in writes {
-            state.insert(Arc::new(write));
+        for write in records.into_iter().flat_map(|record| record.writes) {
+            state.insert(write);
         }
         state
     }
@@ -122,11 +124,6 @@ impl State {
     /// All entries, by key.
     pub fn entries(&self) -> &BTreeMap<String, Entry> {
         &self.store
-    }
-
-    /// The last log record begun: everything this state shows is safe once it is on disk.
-    pub fn seq(&self) -> u64 {
-        self.seq
     }
 
     /// Takes in a write of this node's own, to be replicated; whether it won.
@@ -172,16 +169,6 @@ impl State {
         }
     }
 
-    /// Whether there is something for the log.
-    pub fn has_pending(&self) -> bool {
-        self.pending.seq != 0
-    }
-
-    /// What is not in the log yet.
-    pub fn take_pending(&mut self) -> Pending {
-        std::mem::take(&mut self.pending)
-    }
-
     /// The writes whose log records are on disk, for the peers.
     pub fn take_outgoing(&mut self, durable: u64) -> Vec<Arc<Write>> {
         let count = self.outgoing.partition_point(|(seq, _)| *seq <= durable);
@@ -201,8 +188,7 @@ impl State {
 
     fn record(&mut self, write: Option<Arc<Write>>) {
         self.seq += 1;
-        self.pending.seq = self.seq;
-        self.pending.writes.extend(write);
+        self.pending.get_or_insert_default().extend(write);
     }
 
     fn insert(&mut self, write: Arc<Write>) {
@@ -210,6 +196,23 @@ impl State {
             self.store.insert(slot_mate(&write.key), Entry { write: Arc::clone(&write), seq: self.seq });
         }
         self.store.insert(write.key.clone(), Entry { write, seq: self.seq });
+    }
+}
+
+impl Logged for State {
+    type Record = Record;
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn take_pending(&mut self) -> Option<Record> {
+        self.pending.take().map(|writes| Record { clock: self.clock, writes })
+    }
+
+    fn whole(&self) -> Record {
+        let writes = self.store.values().map(|entry| Arc::clone(&entry.write)).collect();
+        Record { clock: self.clock, writes }
     }
 }
 
@@ -234,7 +237,7 @@ mod tests {
     use super::*;
 
     fn state(bug: Option<Bug>) -> State {
-        State::recover("B", bug, 0, 0, Vec::new())
+        State::recover("B", bug, 0, Vec::new())
     }
 
     fn write(key: &str, value: i64, ts: u64, origin: &str) -> Write {
@@ -281,9 +284,9 @@ mod tests {
         put(&mut node, "k1", 1);
         put(&mut node, "k2", 2);
         assert!(!node.receive(write("k1", 0, 0, "A")));
-        let pending = node.take_pending();
-        assert_eq!((pending.seq, pending.writes.len()), (3, 2));
-        assert!(!node.has_pending());
+        let pending = node.take_pending().unwrap();
+        assert_eq!((pending.clock, pending.writes.len(), node.seq()), (3, 2, 3));
+        assert!(node.take_pending().is_none());
         assert_eq!(node.take_outgoing(1).len(), 1);
         assert_eq!(node.take_outgoing(9).len(), 1, "received writes are not sent on");
     }
@@ -319,13 +322,14 @@ mod tests {
         assert_eq!(*node.take_outgoing(9)[0], write("k", 1, 5, "B"));
         assert_eq!(node.get("k").unwrap().write.origin, "A");
 
-        let node = State::recover("B", Some(Bug::ClockReset), 0, 41, vec![write("k", 1, 41, "B")]);
+        let record = Record { clock: 41, writes: vec![Arc::new(write("k", 1, 41, "B"))] };
+        let node = State::recover("B", Some(Bug::ClockReset), 0, vec![record]);
         assert_eq!((node.clock(), value(&node, "k")), (0, json!(1)));
 
         let hour = 3_600_000;
-        let mut node = State::recover("B", Some(Bug::WallClock), -hour, 0, Vec::new());
+        let mut node = State::recover("B", Some(Bug::WallClock), -hour, Vec::new());
         let late = put(&mut node, "k", 1);
-        let mut node = State::recover("B", Some(Bug::WallClock), 0, 0, Vec::new());
+        let mut node = State::recover("B", Some(Bug::WallClock), 0, Vec::new());
         node.receive(write("k", 2, MAX_TS, "A"));
         let now = put(&mut node, "k", 3);
         assert!(now - late >= hour as u64 && now < MAX_TS, "{late} {now}");

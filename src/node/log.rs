@@ -1,19 +1,17 @@
-//! The durable log: what was acknowledged survives a crash.
+//! A node's durable log: what was acknowledged survives a crash.
 //!
-//! A text file, one record a line: eight hex digits of CRC-32, a space, and
-//! `{"clock":57,"writes":[{"key","value","ts","origin"},…]}`. A record holds all that waited for the disk at the time, so
-//! that writers at the same moment share one fsync. A record is begun only when the one before is on disk: so only the
-//! last one can be torn, and it was not acknowledged.
+//! A text file, one record a line: eight hex digits of CRC-32, a space, and the record as JSON. A record holds all that
+//! waited for the disk at the time, so that writers at the same moment share one fsync. A record is begun only when the
+//! one before is on disk: so only the last one can be torn, and it was not acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
-
-use super::state::Write;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// A log shorter than this is never compacted, bytes.
 const COMPACT_ABOVE_BYTES: u64 = 1 << 20;
@@ -47,38 +45,37 @@ pub enum LogError {
     },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    clock: u64,
-    writes: Vec<Arc<Write>>,
-}
-
 /// What a log held.
-#[derive(Debug, Default, PartialEq)]
-pub struct Recovered {
-    /// The clock when the last record was written.
-    pub clock: u64,
-    /// The writes, in the order they were applied.
-    pub writes: Vec<Write>,
+#[derive(Debug, PartialEq)]
+pub struct Recovered<R> {
+    /// The records, in the order they were appended.
+    pub records: Vec<R>,
     /// Bytes of a torn record cut off at the end.
     pub torn_bytes: u64,
 }
 
-/// An open log.
+impl<R> Default for Recovered<R> {
+    fn default() -> Self {
+        Recovered { records: Vec::new(), torn_bytes: 0 }
+    }
+}
+
+/// An open log of records `R`.
 #[derive(Debug)]
-pub struct Log {
+pub struct Log<R> {
     path: PathBuf,
     file: Flock<File>,
     length: u64,
     compact_above: u64,
+    record: PhantomData<fn(R) -> R>,
 }
 
-impl Log {
+impl<R: Serialize + DeserializeOwned> Log<R> {
     /// Opens `path`, made with its directory where absent, cuts off a torn tail, and reads what is there.
     ///
     /// # Errors
     /// [`LogError`]
-    pub fn open(path: &Path) -> Result<(Self, Recovered), LogError> {
+    pub fn open(path: &Path) -> Result<(Self, Recovered<R>), LogError> {
         let io = |action| move |error| LogError::Io { action, path: path.to_owned(), error };
         let directory = directory_of(path);
         fs::create_dir_all(directory).map_err(io("make the directory of"))?;
@@ -87,8 +84,13 @@ impl Log {
         let text = fs::read(path).map_err(io("read"))?;
         let (recovered, intact) = read_records(&text)
             .map_err(|offset| LogError::Damaged { path: path.to_owned(), offset: offset as u64 })?;
-        let mut log =
-            Log { path: path.to_owned(), file, length: intact as u64, compact_above: COMPACT_ABOVE_BYTES };
+        let mut log = Log {
+            path: path.to_owned(),
+            file,
+            length: intact as u64,
+            compact_above: COMPACT_ABOVE_BYTES,
+            record: PhantomData,
+        };
         log.file.set_len(log.length).map_err(io("cut the torn tail off"))?;
         log.file.seek(SeekFrom::End(0)).map_err(io("read"))?;
         log.file.sync_all().map_err(io("sync"))?;
@@ -100,10 +102,10 @@ impl Log {
     ///
     /// # Errors
     /// The file system's; the record may then be half written, so nothing may be appended any more.
-    pub fn append(&mut self, clock: u64, writes: Vec<Arc<Write>>) -> Result<(), LogError> {
+    pub fn append(&mut self, record: &R) -> Result<(), LogError> {
         let path = self.path.clone();
         let io = |error| LogError::Io { action: "append to", path, error };
-        let line = encode(&Record { clock, writes });
+        let line = encode(record);
         let written = line.and_then(|line| {
             self.file.write_all(&line)?;
             self.file.sync_data()?;
@@ -118,12 +120,12 @@ impl Log {
         self.length > self.compact_above
     }
 
-    /// Replaces the log by one record of all there is; returns when that is on disk. A crash leaves the old log or
+    /// Replaces the log by one `record` of all there is; returns when that is on disk. A crash leaves the old log or
     /// the new one.
     ///
     /// # Errors
     /// The file system's, or that a process has locked the new file.
-    pub fn compact(&mut self, clock: u64, writes: Vec<Arc<Write>>) -> Result<(), LogError> {
+    pub fn compact(&mut self, record: &R) -> Result<(), LogError> {
         let mut path = self.path.clone().into_os_string();
         path.push(".new");
         let path = PathBuf::from(path);
@@ -132,7 +134,7 @@ impl Log {
             move |error| LogError::Io { action, path, error }
         };
         let mut file = lock(open_file(&path).map_err(io("open"))?, &path)?;
-        let line = encode(&Record { clock, writes }).map_err(io("write"))?;
+        let line = encode(record).map_err(io("write"))?;
         file.set_len(0).map_err(io("empty"))?;
         file.write_all(&line).map_err(io("write"))?;
         file.sync_all().map_err(io("sync"))?;
@@ -165,7 +167,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn encode(record: &Record) -> io::Result<Vec<u8>> {
+fn encode(record: &impl Serialize) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(record)?;
     let mut line = format!("{:08x} ", crc32(&body)).into_bytes();
     line.extend_from_slice(&body);
@@ -173,7 +175,7 @@ fn encode(record: &Record) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn decode(line: &[u8]) -> Option<Record> {
+fn decode<R: DeserializeOwned>(line: &[u8]) -> Option<R> {
     let (sum, body) = line.split_at_checked(9)?;
     let sum = std::str::from_utf8(sum).ok()?.strip_suffix(' ')?;
     let intact = u32::from_str_radix(sum, 16).ok()? == crc32(body);
@@ -182,20 +184,19 @@ fn decode(line: &[u8]) -> Option<Record> {
 
 /// The records of `text` and how many bytes of it are intact, or where a damaged record begins that cannot be a torn
 /// tail.
-fn read_records(text: &[u8]) -> Result<(Recovered, usize), usize> {
+fn read_records<R: DeserializeOwned>(text: &[u8]) -> Result<(Recovered<R>, usize), usize> {
     let mut recovered = Recovered::default();
     let mut intact = 0;
     let mut rest = text;
     while !rest.is_empty() {
         let end = rest.iter().position(|byte| *byte == b'\n');
         let Some(record) = end.and_then(|end| decode(&rest[..end])) else {
-            if rest.split(|byte| *byte == b'\n').skip(1).any(|line| decode(line).is_some()) {
+            if rest.split(|byte| *byte == b'\n').skip(1).any(|line| decode::<R>(line).is_some()) {
                 return Err(intact);
             }
             break;
         };
-        recovered.clock = record.clock;
-        recovered.writes.extend(record.writes.into_iter().map(Arc::unwrap_or_clone));
+        recovered.records.push(record);
         let length = end.map_or(rest.len(), |end| end + 1);
         intact += length;
         rest = &rest[length..];
@@ -227,18 +228,18 @@ const CRC_TABLE: [u32; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn write(key: &str, ts: u64) -> Write {
-        Write { key: key.into(), value: json!({"n": ts}), ts, origin: "A".into() }
+    fn record(n: u64) -> String {
+        format!("record {n} that is longer than its frame")
     }
 
-    fn filled(path: &Path, records: u64) -> Recovered {
-        let (mut log, before) = Log::open(path).unwrap();
-        for ts in before.clock + 1..=before.clock + records {
-            log.append(ts, vec![Arc::new(write("k", ts))]).unwrap();
+    /// Appends `more` records after those that are there.
+    fn filled(path: &Path, more: u64) -> Recovered<String> {
+        let (mut log, before) = Log::<String>::open(path).unwrap();
+        let count = before.records.len() as u64;
+        for n in count + 1..=count + more {
+            log.append(&record(n)).unwrap();
         }
         drop(log);
         Log::open(path).unwrap().1
@@ -254,9 +255,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("made/on/the/way/A.log");
         let recovered = filled(&path, 3);
-        assert_eq!(recovered.clock, 3);
-        assert_eq!(recovered.writes, [write("k", 1), write("k", 2), write("k", 3)]);
-        assert_eq!(filled(&path, 1).writes.len(), 4);
+        assert_eq!(recovered.records, [record(1), record(2), record(3)]);
+        assert_eq!(filled(&path, 1).records.len(), 4);
     }
 
     #[test]
@@ -268,11 +268,11 @@ mod tests {
         let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         for cut in first..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let recovered = Log::open(&path).unwrap().1;
-            assert_eq!(recovered.writes, [write("k", 1)], "cut at {cut}");
+            let recovered = Log::<String>::open(&path).unwrap().1;
+            assert_eq!(recovered.records, [record(1)], "cut at {cut}");
             assert_eq!(recovered.torn_bytes, (cut - first) as u64);
             let recovered = filled(&path, 1);
-            assert_eq!((recovered.writes.len(), recovered.torn_bytes), (2, 0));
+            assert_eq!((recovered.records.len(), recovered.torn_bytes), (2, 0));
         }
     }
 
@@ -285,7 +285,7 @@ mod tests {
         let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         bytes[second + 15] ^= 4;
         fs::write(&path, &bytes).unwrap();
-        let error = Log::open(&path).unwrap_err();
+        let error = Log::<String>::open(&path).unwrap_err();
         assert!(matches!(error, LogError::Damaged { offset, .. } if offset == second as u64), "{error}");
         assert_eq!(fs::read(&path).unwrap(), bytes, "left as found");
     }
@@ -295,14 +295,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("A.log");
         filled(&path, 50);
-        let (mut log, _) = Log::open(&path).unwrap();
+        let (mut log, _) = Log::<String>::open(&path).unwrap();
         let before = log.length;
-        log.compact(50, vec![Arc::new(write("k", 50))]).unwrap();
+        log.compact(&record(50)).unwrap();
         assert!(log.length < before / 10);
-        log.append(51, vec![Arc::new(write("j", 51))]).unwrap();
-        assert!(matches!(Log::open(&path), Err(LogError::InUse(_))));
+        log.append(&record(51)).unwrap();
+        assert!(matches!(Log::<String>::open(&path), Err(LogError::InUse(_))));
         drop(log);
-        let recovered = Log::open(&path).unwrap().1;
-        assert_eq!((recovered.clock, recovered.writes), (51, vec![write("k", 50), write("j", 51)]));
+        assert_eq!(Log::<String>::open(&path).unwrap().1.records, [record(50), record(51)]);
     }
 }

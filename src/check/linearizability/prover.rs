@@ -88,6 +88,8 @@ impl Prover {
                 Ok::<_, String>(item.map(|item| Item { call: here, ..item }))
             };
             let (kept, relaxed) = (item(false)?, item(true)?);
+            // What leaves every state as it is does nothing when it need not even be possible.
+            let relaxed = relaxed.filter(|item| !machine.only_reads(item.kind));
             let effect = relaxed.map(|item| match machine.leaves(item.kind) {
                 Some(state) => Effect::Leaves(state),
                 None => Effect::Kind(item.kind),
@@ -188,10 +190,11 @@ impl Prover {
         }
     }
 
-    /// Keeps of `some` only the last, as few as sixteen times a power of four, as long as the set stays proof.
+    /// Keeps of `some` only the last, as few as sixteen times a power of four, as long as the set stays proof. Nearly all
+    /// are not worth the try.
     fn keep_the_last(&mut self, mask: &mut Vec<bool>, some: &[u32]) {
         let mut count = 16;
-        while count < some.len() && !self.late() {
+        while count < some.len() && (count <= FEW || count < some.len() / 4) && !self.late() {
             let mut fewer = mask.clone();
             some[..some.len() - count].iter().for_each(|at| fewer[*at as usize] = false);
             if self.is_proof(&fewer) == Some(true) {

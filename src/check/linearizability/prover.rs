@@ -24,10 +24,6 @@ use super::supply::Supply;
 use super::{Options, machine};
 use crate::history::calls::{Calls, OPEN};
 
-/// What finding the smallest proof may take in all.
-const MOST_TIME: Duration = Duration::from_millis(2500);
-/// What one relaxed search may take.
-const TIME_A_STEP: Duration = Duration::from_millis(300);
 const MEMORY_BYTES: usize = 512 << 20;
 /// A set of so many operations is small enough to go without the coarse steps.
 const FEW: usize = 256;
@@ -71,6 +67,8 @@ pub(super) struct Prover {
     machine: Box<dyn Machine>,
     items: Vec<Item>,
     deadline: Instant,
+    /// What one relaxed search may take.
+    step_time: Duration,
 }
 
 impl Prover {
@@ -102,7 +100,13 @@ impl Prover {
                 effect,
             });
         }
-        Ok(Prover { operations, machine, items: Vec::new(), deadline: Instant::now() + MOST_TIME })
+        Ok(Prover {
+            operations,
+            machine,
+            items: Vec::new(),
+            deadline: Instant::now() + options.proof_time,
+            step_time: options.proof_time / 8,
+        })
     }
 
     /// A minimal proof within `set`, which is proof; and whether every operation of it is known to be needed.
@@ -171,7 +175,7 @@ impl Prover {
         }
         self.machine.prune(&mut self.items);
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let budget = Budget { time: TIME_A_STEP.min(left), memory_bytes: MEMORY_BYTES };
+        let budget = Budget { time: self.step_time.min(left), memory_bytes: MEMORY_BYTES };
         // What is illegal although there is always one more is illegal, and that is quickly told.
         let unlimited = Supply::unlimited(&*self.machine, &self.items);
         match search_with(&mut *self.machine, &self.items, unlimited, &budget, Instant::now()) {

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use harness::check::Verdict;
 use harness::check::generate::{Description, generate};
@@ -327,6 +328,7 @@ fn compare(model: Model, distinct: bool, search_only: bool, cases: u32) -> (u32,
         let history = history(model, &draws, distinct);
         let calls = compact(&history);
         let mut options = Options::new(model, initial(model));
+        options.proof_time = Duration::from_secs(300);
         options.search_only = search_only;
         let judgement = judge(&calls, &options).unwrap();
         let expected = legal(model, &history);
@@ -473,7 +475,7 @@ fn relaxed_calls(calls: &Calls, kept: &[u32]) -> Calls {
 #[test]
 fn proofs_with_few_values_are_minimal() {
     let mut proved = 0;
-    for (seed, unknown_percent) in [(1, 0), (2, 0), (3, 1), (5, 1), (6, 2)] {
+    for (seed, unknown_percent) in [(1, 0), (2, 0), (3, 1), (5, 1)] {
         let description = Description {
             values: Some(5),
             cas_percent: 20,
@@ -483,6 +485,8 @@ fn proofs_with_few_values_are_minimal() {
         };
         let calls = generate(&description);
         let mut options = Options::new(Model::EtcdCasRegister, Initial::Default);
+        // Whatever else this machine does meanwhile.
+        options.proof_time = Duration::from_secs(300);
         let judgement = judge(&calls, &options).unwrap();
         // A stale read of one of five values is no violation where somebody may just have written it again.
         let Some(failure) = judgement.failure else { continue };
@@ -497,5 +501,5 @@ fn proofs_with_few_values_are_minimal() {
         println!("seed {seed}: a proof of {}", failure.proof.len());
         proved += 1;
     }
-    assert!(proved >= 2);
+    assert!(proved >= 3);
 }

@@ -19,7 +19,7 @@ mod timeline;
 mod zones;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use check::Linearizability;
 pub use search::Budget;
@@ -32,6 +32,9 @@ use super::Verdict;
 use super::models::{Counter, Initial, KvAppend, Model, MultiRegister, Mutex, Queue, Register, Set};
 use crate::history::Value;
 use crate::history::calls::{Calls, ValueId};
+
+/// What finding the smallest proof may take.
+const PROOF_TIME: Duration = Duration::from_millis(2500);
 
 /// What to check against.
 #[derive(Clone, Debug)]
@@ -46,12 +49,21 @@ pub struct Options {
     pub search_only: bool,
     /// Whether an invalid verdict is given its smallest proof.
     pub prove: bool,
+    /// How long finding the smallest proof may take; the smallest found by then is given.
+    pub proof_time: Duration,
 }
 
 impl Options {
     /// With the default budget, the fastest engine and a proof.
     pub fn new(model: Model, initial: Initial) -> Self {
-        Options { model, initial, budget: Budget::default(), search_only: false, prove: true }
+        Options {
+            model,
+            initial,
+            budget: Budget::default(),
+            search_only: false,
+            prove: true,
+            proof_time: PROOF_TIME,
+        }
     }
 }
 

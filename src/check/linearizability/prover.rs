@@ -24,10 +24,6 @@ use super::supply::Supply;
 use super::{Options, machine};
 use crate::history::calls::{Calls, OPEN};
 
-/// What finding the smallest proof may take in all.
-const MOST_TIME: Duration = Duration::from_millis(2500);
-/// What one relaxed search may take.
-const TIME_A_STEP: Duration = Duration::from_millis(300);
 const MEMORY_BYTES: usize = 512 << 20;
 /// A set of so many operations is small enough to go without the coarse steps.
 const FEW: usize = 256;
@@ -71,6 +67,8 @@ pub(super) struct Prover {
     machine: Box<dyn Machine>,
     items: Vec<Item>,
     deadline: Instant,
+    /// What one relaxed search may take.
+    step_time: Duration,
 }
 
 impl Prover {
@@ -88,6 +86,8 @@ impl Prover {
                 Ok::<_, String>(item.map(|item| Item { call: here, ..item }))
             };
             let (kept, relaxed) = (item(false)?, item(true)?);
+            // What leaves every state as it is does nothing when it need not even be possible.
+            let relaxed = relaxed.filter(|item| !machine.only_reads(item.kind));
             let effect = relaxed.map(|item| match machine.leaves(item.kind) {
                 Some(state) => Effect::Leaves(state),
                 None => Effect::Kind(item.kind),
@@ -100,7 +100,13 @@ impl Prover {
                 effect,
             });
         }
-        Ok(Prover { operations, machine, items: Vec::new(), deadline: Instant::now() + MOST_TIME })
+        Ok(Prover {
+            operations,
+            machine,
+            items: Vec::new(),
+            deadline: Instant::now() + options.proof_time,
+            step_time: options.proof_time / 8,
+        })
     }
 
     /// A minimal proof within `set`, which is proof; and whether every operation of it is known to be needed.
@@ -169,7 +175,7 @@ impl Prover {
         }
         self.machine.prune(&mut self.items);
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let budget = Budget { time: TIME_A_STEP.min(left), memory_bytes: MEMORY_BYTES };
+        let budget = Budget { time: self.step_time.min(left), memory_bytes: MEMORY_BYTES };
         // What is illegal although there is always one more is illegal, and that is quickly told.
         let unlimited = Supply::unlimited(&*self.machine, &self.items);
         match search_with(&mut *self.machine, &self.items, unlimited, &budget, Instant::now()) {
@@ -188,10 +194,11 @@ impl Prover {
         }
     }
 
-    /// Keeps of `some` only the last, as few as sixteen times a power of four, as long as the set stays proof.
+    /// Keeps of `some` only the last, as few as sixteen times a power of four, as long as the set stays proof. Nearly all
+    /// are not worth the try.
     fn keep_the_last(&mut self, mask: &mut Vec<bool>, some: &[u32]) {
         let mut count = 16;
-        while count < some.len() && !self.late() {
+        while count < some.len() && (count <= FEW || count < some.len() / 4) && !self.late() {
             let mut fewer = mask.clone();
             some[..some.len() - count].iter().for_each(|at| fewer[*at as usize] = false);
             if self.is_proof(&fewer) == Some(true) {

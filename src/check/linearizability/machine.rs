@@ -1,5 +1,7 @@
 //! A specification made ready for the search: states, operations and transitions as numbers, each step computed once.
 
+use std::collections::hash_map::Entry;
+
 use crate::check::models::{Meaning, Said, Spec};
 use crate::history::Outcome;
 use crate::history::calls::{Call, Calls};
@@ -78,26 +80,26 @@ impl<S: Spec> Interned<S> {
     }
 
     fn state(&mut self, state: S::State) -> u32 {
-        if let Some(id) = self.state_ids.get(&state) {
-            return *id;
+        match self.state_ids.entry(state) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                // Held twice: in the list and as the map's key.
+                self.heap += 2 * (self.spec.heap_bytes(new.key()) + size_of::<S::State>() + 16);
+                self.states.push(new.key().clone());
+                *new.insert(self.states.len() as u32 - 1)
+            }
         }
-        let id = self.states.len() as u32;
-        // Held twice: in the list and as the map's key.
-        self.heap += 2 * (self.spec.heap_bytes(&state) + size_of::<S::State>() + 16);
-        self.states.push(state.clone());
-        self.state_ids.insert(state, id);
-        id
     }
 
     fn kind(&mut self, op: S::Op) -> u32 {
-        if let Some(id) = self.kind_ids.get(&op) {
-            return *id;
+        match self.kind_ids.entry(op) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                self.reads.push(self.spec.only_reads(new.key()));
+                self.kinds.push(new.key().clone());
+                *new.insert(self.kinds.len() as u32 - 1)
+            }
         }
-        let id = self.kinds.len() as u32;
-        self.reads.push(self.spec.only_reads(&op));
-        self.kinds.push(op.clone());
-        self.kind_ids.insert(op, id);
-        id
     }
 
     /// The kind of a call and whether it certainly happened; `None` when it neither did nor says anything.

@@ -23,7 +23,7 @@
 use std::time::Instant;
 
 use super::machine::{Item, Machine, NONE};
-use super::search::{Slot, has, set, unset, within};
+use super::search::{Slot, has, set, stepped, unset, within};
 use crate::history::calls::OPEN;
 use crate::history::hash::Fast;
 
@@ -436,23 +436,11 @@ impl<'a, const W: usize> Relaxing<'a, W> {
 
     /// Takes one step, then every read that has become possible.
     fn reach(&mut self, mut config: Config<W>, kind: u32, from: u32) {
-        let state = self.machine.step(config.state, kind);
-        if state == NONE {
+        let (done, readers) = (&mut config.done, &self.readers);
+        let Some(state) = stepped(self.machine, config.state, done, kind, readers, &self.slots) else {
             return;
-        }
+        };
         config.state = state;
-        for word in 0..W {
-            let mut bits = self.readers[word] & !config.done[word];
-            while bits != 0 {
-                let reader = word * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if let Some(held) = &self.slots[reader]
-                    && self.machine.step(state, held.kind) != NONE
-                {
-                    set(&mut config.done, reader);
-                }
-            }
-        }
         let to = self.step.enter(config);
         // What has relaxed nothing stems from nothing.
         if config.extra != WHOLE && to != from {

@@ -348,23 +348,11 @@ impl<'a, const W: usize> Search<'a, W> {
     /// Takes one step, then every read that has become possible.
     #[inline]
     fn reach(&mut self, mut config: Config<W>, kind: u32, target: usize) {
-        let state = self.machine.step(config.state, kind);
-        if state == NONE {
+        let (done, readers) = (&mut config.done, &self.readers);
+        let Some(state) = stepped(self.machine, config.state, done, kind, readers, &self.slots) else {
             return;
-        }
+        };
         config.state = state;
-        for word in 0..W {
-            let mut bits = self.readers[word] & !config.done[word];
-            while bits != 0 {
-                let reader = word * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if let Some(held) = &self.slots[reader]
-                    && self.machine.step(state, held.kind) != NONE
-                {
-                    set(&mut config.done, reader);
-                }
-            }
-        }
         if has(&config.done, target) {
             self.next.insert(config, &self.counts);
         } else if let Some(node) = self.tried.insert(config, &self.counts) {
@@ -414,6 +402,36 @@ impl<'a, const W: usize> Search<'a, W> {
             open: self.slots.iter().flatten().map(|held| held.call).collect(),
         }
     }
+}
+
+/// The state after one step; every read that is possible then is `done` too (`readers` are the slots that only read).
+/// `None`: the step is impossible.
+#[inline]
+pub(super) fn stepped<const W: usize>(
+    machine: &mut dyn Machine,
+    state: u32,
+    done: &mut [u64; W],
+    kind: u32,
+    readers: &[u64; W],
+    slots: &[Option<Slot<W>>],
+) -> Option<u32> {
+    let state = machine.step(state, kind);
+    if state == NONE {
+        return None;
+    }
+    for word in 0..W {
+        let mut bits = readers[word] & !done[word];
+        while bits != 0 {
+            let reader = word * 64 + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            if let Some(held) = &slots[reader]
+                && machine.step(state, held.kind) != NONE
+            {
+                set(done, reader);
+            }
+        }
+    }
+    Some(state)
 }
 
 pub(super) fn set<const W: usize>(mask: &mut [u64; W], bit: usize) {

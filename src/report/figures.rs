@@ -187,8 +187,8 @@ fn staleness(check: &CheckRow, style: &Style) -> Option<String> {
     }
     if stale == 0 {
         let line = format!(
-            "None of {reads} reads was stale: each showed the newest write acknowledged, at any node, before it was \
-             asked, or a newer one."
+            "None of {reads} reads was stale: each showed the write of the highest version acknowledged, at any node, \
+             before it was asked, or a higher one."
         );
         return Some(format!("{}\n", style.wrap(&line, 2)));
     }

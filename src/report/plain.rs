@@ -125,7 +125,7 @@ fn violations(
         let _ = writeln!(out, "{}", style.wrap(&size(proof), 2));
         let _ = writeln!(out, "{}", style.wrap(&format!("Likely cause: {}", full_stop(&proof.cause)), 2));
     }
-    let hidden = total.saturating_sub(SHOWN_PER_CHECK as u64);
+    let hidden = total.saturating_sub(answer.proofs.len().min(SHOWN_PER_CHECK) as u64);
     if hidden > 0 {
         let _ = writeln!(out, "and {hidden} more");
     }

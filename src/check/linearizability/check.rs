@@ -62,7 +62,8 @@ fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
     evidence.insert("reads".into(), Json::from(observations));
     let toothless = judgement.verdict == Verdict::Valid && observations == 0;
     Answer {
-        verdict: judgement.verdict,
+        // Of nothing at all there is nothing to say.
+        verdict: if toothless && ok == 0 { Verdict::Unknown } else { judgement.verdict },
         reason: match toothless {
             true => Some("no completed read: nothing could have been found".into()),
             false => judgement.reason,

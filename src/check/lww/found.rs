@@ -171,7 +171,14 @@ impl Found {
                     "No node kept it: an older write replaced it, or it was acknowledged before it was kept."
                         .into()
                 } else if facts.write(*write).node == *node {
-                    format!("{name} let an older write replace its own, or lost it in a restart.")
+                    match replaced.is_empty() {
+                        true => {
+                            format!("{name} lost it in a restart, or acknowledged it before it was kept.")
+                        }
+                        false => {
+                            format!("{name} let an older write replace its own, or lost it in a restart.")
+                        }
+                    }
                 } else if restarted {
                     format!(
                         "{from} was ended, perhaps before it had sent {key} to {name}, and nobody sent it afterwards{replaced}."

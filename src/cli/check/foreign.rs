@@ -26,6 +26,10 @@ pub(super) struct Foreign {
     question: Question,
 }
 
+/// Why a verdict hangs in the air.
+const NIL_DECIDES: &str = "what a completed read of nil means decides here: nothing was found (--model register: a \
+                           violation), or its value was not recorded, as in Knossos' data (--model cas-register)";
+
 impl Foreign {
     /// Reads a file.
     ///
@@ -134,8 +138,24 @@ impl Foreign {
                 self.hint()
             ));
         }
-        let answer = check.judge(&self.calls, &question).map_err(|why| self.unsuitable(&why))?;
+        let mut answer = check.judge(&self.calls, &question).map_err(|why| self.unsuitable(&why))?;
+        if answer.verdict == Verdict::Valid && self.nil_is_guessed() {
+            let strict = check.judge(&self.calls, &self.with_nil_observed());
+            if strict.is_ok_and(|strict| strict.verdict == Verdict::Invalid) {
+                answer = Answer { evidence: answer.evidence, ..Answer::unknown(NIL_DECIDES) };
+            }
+        }
         Ok(Asked { check, question, answer })
+    }
+
+    /// Whether it was guessed, and not said, that a completed read of nil is one whose value was not recorded.
+    fn nil_is_guessed(&self) -> bool {
+        let plain = !self.calls.functions.iter().any(|name| &**name == "cas");
+        self.given.is_none() && plain && matches!(self.told, Ok(Model::CasRegister))
+    }
+
+    fn with_nil_observed(&self) -> Question {
+        Question { model: Some(Model::Register), ..self.question.clone() }
     }
 
     fn unsuitable(&self, why: &str) -> String {
@@ -163,6 +183,14 @@ impl Foreign {
         judged.text.push_str(&shown::ladder(&ladder, &self.calls, &self.question, style));
         judged.more.insert("ladder".into(), self.ladder_json(&ladder));
         judged.more.insert("strongest".into(), json!(ladder.strongest()));
+        if ladder.verdict() == Verdict::Valid && self.nil_is_guessed() {
+            let strict = ladder::climb(&self.calls, &self.with_nil_observed());
+            if strict.is_ok_and(|strict| strict.verdict() == Verdict::Invalid) {
+                let _ = writeln!(judged.text, "{}", style.wrap(&format!("But {NIL_DECIDES}."), 2));
+                judged.more.insert("note".into(), json!(NIL_DECIDES));
+                return Ok(Verdict::Unknown);
+            }
+        }
         Ok(ladder.verdict())
     }
 

@@ -212,12 +212,24 @@ mod imp {
             if !ports.contains(&address.port()) || self.links.contains(&address) {
                 return Ok(None);
             }
+            Ok(self.tcp_socket(request, fd as RawFd)?.map(|_| address))
+        }
+
+        /// The asker's socket `fd`, if it is one of TCP and still waits for an answer.
+        fn tcp_socket(
+            &self,
+            request: &libc::seccomp_notif,
+            fd: RawFd,
+        ) -> io::Result<Option<socket2::Socket>> {
             let owner = pidfd(thread_group(request.pid)?)?;
+            // Only now is it certain that the pid still meant the process that asked.
             if !self.still_waits(request.id) {
                 return Ok(None);
             }
-            let socket = socket2::Socket::from(borrow_fd(&owner, fd as RawFd)?);
-            Ok(is_tcp(&socket)?.then_some(address))
+            let socket = socket2::Socket::from(borrow_fd(&owner, fd)?);
+            let protocol = socket.protocol()?.map(i32::from);
+            let is_tcp = matches!(protocol, Some(libc::IPPROTO_TCP | libc::IPPROTO_MPTCP));
+            Ok(is_tcp.then_some(socket))
         }
 
         fn still_waits(&self, id: u64) -> bool {
@@ -234,15 +246,7 @@ mod imp {
             let Some(port) = wildcard_port(&address).filter(|port| ports.contains(port)) else {
                 return Ok(Answer::Continue);
             };
-            let owner = pidfd(thread_group(request.pid)?)?;
-            // Only now is it certain that the pid still meant the process that asked.
-            if !self.still_waits(request.id) {
-                return Ok(Answer::Continue);
-            }
-            let socket = socket2::Socket::from(borrow_fd(&owner, fd as RawFd)?);
-            if !is_tcp(&socket)? {
-                return Ok(Answer::Continue);
-            }
+            let Some(socket) = self.tcp_socket(request, fd as RawFd)? else { return Ok(Answer::Continue) };
             let narrowed = match socket.domain()? {
                 socket2::Domain::IPV4 => SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)),
                 socket2::Domain::IPV6 => {
@@ -268,11 +272,6 @@ mod imp {
         let mut bytes = vec![0; length.min(size_of::<libc::sockaddr_storage>())];
         File::open(format!("/proc/{thread}/mem"))?.read_exact_at(&mut bytes, address)?;
         Ok(bytes)
-    }
-
-    fn is_tcp(socket: &socket2::Socket) -> io::Result<bool> {
-        let protocol = socket.protocol()?.map(i32::from);
-        Ok(matches!(protocol, Some(libc::IPPROTO_TCP | libc::IPPROTO_MPTCP)))
     }
 
     /// A sockaddr (ip(7), ipv6(7)); an IPv4 address in IPv6's clothes is told as what it is.

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::history::model::Held;
 use crate::history::recorder::Completion;
-use crate::history::{Number, Outcome, Value, Version};
+use crate::history::{Claim, Number, Outcome, Value, Version};
 
 /// How much of a body that was not understood is kept, in characters.
 const RAW_CHARS: usize = 512;
@@ -27,6 +27,8 @@ pub struct Answer {
     pub version: Option<Version>,
     /// `ok` snapshot: each key the node holds.
     pub snapshot: Option<Arc<BTreeMap<Arc<str>, Held>>>,
+    /// What it said of the node and of the quorum, whatever the outcome.
+    pub claim: Option<Box<Claim>>,
     /// Why it is not `ok`, for people.
     pub error: Option<String>,
     /// The body (at most 512 characters) of an answer that was not understood.
@@ -40,7 +42,16 @@ impl Answer {
     pub fn broken(outcome: Outcome, value: &Value, error: impl Into<String>) -> Self {
         let value = value.clone();
         let error = Some(error.into());
-        Self { outcome, value, version: None, snapshot: None, error, raw: None, unsupported: false }
+        Self {
+            outcome,
+            value,
+            version: None,
+            snapshot: None,
+            claim: None,
+            error,
+            raw: None,
+            unsupported: false,
+        }
     }
 
     /// An `ok` snapshot.
@@ -54,6 +65,7 @@ impl Answer {
             value,
             version,
             snapshot: None,
+            claim: None,
             error: None,
             raw: None,
             unsupported: false,
@@ -67,6 +79,7 @@ impl Answer {
             value: Some(&self.value),
             version: self.version.as_ref(),
             snapshot: self.snapshot.as_deref(),
+            claim: self.claim.as_deref(),
             error: self.error.as_deref(),
             raw: self.raw.as_deref(),
         }

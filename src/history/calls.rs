@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::model::single_copy_name;
 use super::{History, Outcome, Value};
 
 /// The position of an event that never came.
@@ -151,6 +152,21 @@ impl Calls {
         (self.functions.len() - 1) as u16
     }
 
+    /// Leaves out what promises nothing of a single copy and calls the rest by its names ([`single_copy_name`]).
+    pub fn as_of_a_single_copy(&mut self) {
+        let names: Vec<Arc<str>> = self.functions.iter().map(|name| (**name).into()).collect();
+        let plain: Vec<Option<u16>> =
+            names.iter().map(|name| single_copy_name(name).map(|plain| self.function(plain))).collect();
+        self.calls.retain_mut(|call| match plain.get(usize::from(call.f)) {
+            Some(Some(plain)) => {
+                call.f = *plain;
+                true
+            }
+            Some(None) => false,
+            None => true,
+        });
+    }
+
     /// The id of a key that is a string, without building a [`Value`] when it is known.
     pub fn text_key(&mut self, name: &str) -> u32 {
         if let Some(id) = self.text_keys.get(name) {
@@ -180,14 +196,16 @@ impl Calls {
         }
     }
 
-    /// From the paired operations of a run. [`Op::index`](super::Op::index) becomes the position, so a call's
+    /// From the paired operations of a run, as clients of a single copy would have them: what read at a weaker level, and
+    /// what the harness asked for itself, is left out ([`single_copy_name`]). [`Op::index`](super::Op::index) becomes the position, so a call's
     /// `invoke` names the operation. `None` when an index does not fit 32 bits.
     pub fn from_history(history: &History) -> Option<Calls> {
         let mut calls = Calls::new();
         calls.calls.reserve(history.ops.len());
-        for op in history.ops.iter().filter(|op| op.snapshot.is_none() && &*op.f != "snapshot") {
+        for op in history.ops.iter().filter(|op| op.snapshot.is_none()) {
+            let Some(f) = single_copy_name(&op.f) else { continue };
             let value = calls.values.intern(op.value.clone());
-            let read = matches!(&*op.f, "read" | "get");
+            let read = matches!(f, "read" | "get");
             let ok = op.outcome == Outcome::Ok;
             let call = Call {
                 process: u32::try_from(op.process).ok()?,
@@ -199,7 +217,7 @@ impl Calls {
                     (Outcome::Ok | Outcome::Fail, Some(end)) => position(end)?,
                     _ => OPEN,
                 },
-                f: calls.function(&op.f),
+                f: calls.function(f),
                 outcome: op.outcome,
             };
             calls.calls.push(call);

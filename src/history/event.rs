@@ -13,6 +13,11 @@
 //! - A read's `invoke` has `"value":null`; its `ok` has the value, or `null` for "no such key".
 //! - A snapshot's `ok` has `"f":"snapshot"` and
 //!   `"value":{"k1":{"value":17,"version":{"ts":9,"origin":"B"}},"k2":{"value":3}}` (`version` where exposed).
+//! - `claim` is what an answer said beside values and versions ([`Claim`](super::Claim)):
+//!   `"claim":{"achieved":true,"acks":2,"term":3,"role":"leader","leader":"n1"}`, each member where it was said.
+//! - A completion's `node` is the one that answered: not the one asked first, where that sent the client on to the leader.
+//! - Reads at different levels are different operations ([`Level`](super::Level)): `read`, `strong-read`, `session-read`,
+//!   `eventual-read`. A `status` asks a node for its role and term; it has no key and no value.
 //! - `error` is a sentence for people; `raw` (at most 512 characters) is the body of an answer that was not understood.
 //!
 //! Events of the harness have `"process":"nemesis","type":"info"`:

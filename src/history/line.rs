@@ -31,6 +31,8 @@ pub(super) struct Line<'a> {
     #[serde(borrow, default)]
     pub(super) version: Option<VersionField<'a>>,
     #[serde(borrow, default)]
+    pub(super) claim: Option<ClaimField<'a>>,
+    #[serde(borrow, default)]
     pub(super) error: Option<Text<'a>>,
     #[serde(default)]
     pub(super) raw: Option<serde::de::IgnoredAny>,
@@ -42,6 +44,21 @@ pub(super) struct VersionField<'a> {
     pub(super) ts: Payload,
     #[serde(borrow, default)]
     pub(super) origin: Option<Text<'a>>,
+}
+
+/// `claim`, as written.
+#[derive(serde::Deserialize)]
+pub(super) struct ClaimField<'a> {
+    #[serde(default)]
+    pub(super) achieved: Option<bool>,
+    #[serde(default)]
+    pub(super) acks: Option<u64>,
+    #[serde(default)]
+    pub(super) term: Option<u64>,
+    #[serde(borrow, default)]
+    pub(super) role: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) leader: Option<Text<'a>>,
 }
 
 /// `type`

@@ -14,4 +14,6 @@ pub mod reader;
 pub mod recorder;
 
 pub use event::{Number, Value, Version};
-pub use model::{Contract, Durability, Fault, History, Life, Op, Outcome, Phase, Sessions, Tie};
+pub use model::{
+    Claim, Contract, Durability, Fault, History, Level, Life, Op, Outcome, Phase, Sessions, Tie,
+};

@@ -49,9 +49,92 @@ pub struct Op {
     pub error: Option<Arc<str>>,
     /// For an `ok` snapshot: each key the node holds.
     pub snapshot: Option<Arc<BTreeMap<Arc<str>, Held>>>,
+    /// What the answer said of the node and of the quorum, whatever the outcome.
+    pub claim: Option<Box<Claim>>,
+}
+
+/// What an answer said beside values and versions. Absent: the answer, or the protocol, says nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Claim {
+    /// Whether the write quorum was met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub achieved: Option<bool>,
+    /// How many replicas are said to hold the write, the answering node's own copy included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acks: Option<u64>,
+    /// The answering node's role, as the protocol file names it: `leader`, `follower`, `candidate` …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Arc<str>>,
+    /// The term the answer is of: of a write, the one it was taken in; of a status, the node's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub term: Option<u64>,
+    /// The id of the node it takes for the leader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<Arc<str>>,
+}
+
+impl Claim {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Claim::default()
+    }
+
+    /// Whether the node said that it leads.
+    pub fn leads(&self) -> bool {
+        self.role.as_deref() == Some("leader")
+    }
+}
+
+/// What a read was promised to show. Each level is an operation of its own, so that each is held to its own promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// `read`: whatever the check at hand promises.
+    Plain,
+    /// `strong-read`: the newest acknowledged write.
+    Strong,
+    /// `session-read`: at least what its session wrote, at whichever node.
+    Session,
+    /// `eventual-read`: some write, in the end the last one.
+    Eventual,
+}
+
+impl Level {
+    /// All of them, with their operations' names.
+    pub const ALL: [(Level, &'static str); 4] = [
+        (Level::Plain, "read"),
+        (Level::Strong, "strong-read"),
+        (Level::Session, "session-read"),
+        (Level::Eventual, "eventual-read"),
+    ];
+
+    /// The level of the operation `f`; `None` where that reads no key.
+    pub fn of(f: &str) -> Option<Self> {
+        Level::ALL.iter().find(|(_, name)| *name == f).map(|(level, _)| *level)
+    }
+
+    /// Its operation's name.
+    pub fn name(self) -> &'static str {
+        Level::ALL.iter().find(|(level, _)| *level == self).map_or("read", |(_, name)| name)
+    }
+}
+
+/// What a single copy of the data would call the operation `f`; `None` where it promises nothing of one: a read at a
+/// weaker level, and what the harness asks of nodes for itself.
+pub fn single_copy_name(f: &str) -> Option<&str> {
+    match f {
+        "strong-read" => Some("read"),
+        "session-read" | "eventual-read" | "snapshot" | "status" => None,
+        _ => Some(f),
+    }
 }
 
 impl Op {
+    /// The level at which it read a key; `None` where it did not read one.
+    pub fn level(&self) -> Option<Level> {
+        Level::of(&self.f)
+    }
+
     /// Whether it certainly happened.
     pub fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok
@@ -200,6 +283,15 @@ pub struct Contract {
     pub tie: Tie,
     /// How long after the heal the replicas may take to agree, ms.
     pub settle_within_ms: u64,
+    /// W: so many replicas hold an acknowledged write. `None`: not a quorum store, or not declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_quorum: Option<u64>,
+    /// R: so many replicas are asked by a strong read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_quorum: Option<u64>,
+    /// How long a majority that can talk may take to have a leader that serves, ms; `None`: nothing is promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elect_within_ms: Option<u64>,
 }
 
 /// A whole history, ready to check.

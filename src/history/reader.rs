@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::line::{Kind, Line, Payload, Process, VersionField};
-use super::model::{Contract, Fault, Held, History, Life, Op, Outcome, Phase};
+use super::line::{ClaimField, Kind, Line, Payload, Process, VersionField};
+use super::model::{Claim, Contract, Fault, Held, History, Life, Op, Outcome, Phase};
 use super::{Value, Version};
 
 /// The longest line that is read, in bytes: a snapshot of some hundred thousand keys.
@@ -210,6 +210,7 @@ impl Reader {
             outcome: Outcome::Info,
             error: None,
             snapshot: None,
+            claim: None,
         };
         self.history.ops.push(op);
         Ok(())
@@ -231,6 +232,7 @@ impl Reader {
             });
         }
         let version = line.version.map(|version| self.version(version)).transpose()?;
+        let claim = line.claim.map(|claim| Box::new(self.claim(claim)));
         let error = line.error.map(|error| self.name(&error));
         let node = line.node.map(|node| self.name(&node));
         let ok = line.kind == Kind::Ok;
@@ -257,10 +259,12 @@ impl Reader {
         op.snapshot = snapshot;
         op.version = version;
         op.error = error;
+        op.claim = claim;
         if line.raw.is_some() {
             self.history.not_understood.insert(op.index);
         }
-        if op.node.is_none() {
+        // The one that answered, where the client was sent on.
+        if node.is_some() {
             op.node = node;
         }
         Ok(())
@@ -412,6 +416,16 @@ impl Reader {
             keys.insert(self.name(key), Held { value, version });
         }
         Ok(keys)
+    }
+
+    fn claim(&mut self, field: ClaimField) -> Claim {
+        Claim {
+            achieved: field.achieved,
+            acks: field.acks,
+            term: field.term,
+            role: field.role.map(|role| self.name(&role)),
+            leader: field.leader.map(|leader| self.name(&leader)),
+        }
     }
 
     fn version(&mut self, field: VersionField) -> Result<Version, Problem> {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use super::model::Held;
-use super::{Number, Outcome, Phase, Value, Version};
+use super::{Claim, Number, Outcome, Phase, Value, Version};
 
 /// A line buffer grown past this (a snapshot's line may have megabytes) is given back after use.
 const KEPT_CAPACITY_BYTES: usize = 1 << 20;
@@ -37,7 +37,7 @@ pub struct Asked<'a> {
     pub key: Option<&'a str>,
     /// The argument; [`Value::Nil`] for operations that have none.
     pub value: &'a Value,
-    /// The node that was asked.
+    /// The node that is asked; in a completion the one that answered, where a hint to another was followed.
     pub node: &'a str,
 }
 
@@ -52,6 +52,8 @@ pub struct Completion<'a> {
     pub version: Option<&'a Version>,
     /// Each key the node holds: the value of an `ok` snapshot.
     pub snapshot: Option<&'a BTreeMap<Arc<str>, Held>>,
+    /// What the answer said of the node and of the quorum.
+    pub claim: Option<&'a Claim>,
     /// A sentence for people.
     pub error: Option<&'a str>,
     /// The body of an answer that was not understood; the caller has shortened it.
@@ -60,7 +62,15 @@ pub struct Completion<'a> {
 
 impl Default for Completion<'_> {
     fn default() -> Self {
-        Self { outcome: Outcome::Info, value: None, version: None, snapshot: None, error: None, raw: None }
+        Self {
+            outcome: Outcome::Info,
+            value: None,
+            version: None,
+            snapshot: None,
+            claim: None,
+            error: None,
+            raw: None,
+        }
     }
 }
 
@@ -178,6 +188,9 @@ impl Recorder {
             if let Some(version) = how.version {
                 line.extend_from_slice(b",\"version\":");
                 version_json(line, version);
+            }
+            if let Some(claim) = how.claim.filter(|claim| !claim.is_empty()) {
+                claim_json(line, claim);
             }
             member(line, "error", how.error);
             member(line, "raw", how.raw);
@@ -331,6 +344,28 @@ fn version_json(line: &mut Vec<u8>, version: &Version) {
     line.push(b'}');
 }
 
+fn claim_json(line: &mut Vec<u8>, claim: &Claim) {
+    let Claim { achieved, acks, role, term, leader } = claim;
+    line.extend_from_slice(b",\"claim\":{");
+    let first = line.len();
+    if let Some(achieved) = achieved {
+        line.extend_from_slice(if *achieved { b",\"achieved\":true" } else { b",\"achieved\":false" });
+    }
+    for (name, number) in [("acks", acks), ("term", term)] {
+        if let Some(number) = number {
+            line.extend_from_slice(b",\"");
+            line.extend_from_slice(name.as_bytes());
+            line.extend_from_slice(b"\":");
+            integer(line, *number);
+        }
+    }
+    member(line, "role", role.as_deref());
+    member(line, "leader", leader.as_deref());
+    // Each member begins with a comma, the first of an object does not.
+    line.remove(first);
+    line.push(b'}');
+}
+
 fn snapshot_json(line: &mut Vec<u8>, held: &BTreeMap<Arc<str>, Held>) {
     line.push(b'{');
     for (place, (key, held)) in held.iter().enumerate() {
@@ -407,6 +442,22 @@ mod tests {
             value_json(&mut line, &value);
             assert!(!line.contains(&b'\n'));
             assert_eq!(Value::from_json(&serde_json::from_slice(&line).unwrap()), value);
+        }
+    }
+
+    #[test]
+    fn claims_are_written_as_the_model_reads_them() {
+        let claims = [
+            Claim { achieved: Some(true), acks: Some(2), ..Claim::default() },
+            Claim { role: Some("leader".into()), leader: Some("n\"1".into()), ..Claim::default() },
+            Claim { term: Some(7), ..Claim::default() },
+        ];
+        for claim in claims {
+            let mut line = Vec::new();
+            claim_json(&mut line, &claim);
+            let text = format!("{{\"time\":0{}}}", String::from_utf8(line).unwrap());
+            let json: Json = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::from_value::<Claim>(json["claim"].clone()).unwrap(), claim);
         }
     }
 

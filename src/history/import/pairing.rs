@@ -393,13 +393,11 @@ impl<'a> Pairing<'a> {
         })
     }
 
-    /// The calls, when all events are in. Operations still open have an unknown outcome. What the nodes of our own
-    /// runs said they hold is left out, as in [`Calls::from_history`]: it is no operation of a client.
+    /// The calls, when all events are in. Operations still open have an unknown outcome. Those of our own runs are taken
+    /// as [`Calls::from_history`] takes them: as clients of a single copy would have them.
     pub(super) fn finish(mut self) -> Calls {
-        if self.ours == Some(true)
-            && let Some(snapshot) = self.calls.functions.iter().position(|name| &**name == "snapshot")
-        {
-            self.calls.calls.retain(|call| usize::from(call.f) != snapshot);
+        if self.ours == Some(true) {
+            self.calls.as_of_a_single_copy();
         }
         if self.disorder > 1 {
             self.calls

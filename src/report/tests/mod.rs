@@ -34,6 +34,7 @@ fn op(index: u64, process: u64, node: &str, f: &str, value: i64, invoked_ms: u64
         outcome: Outcome::Ok,
         error: None,
         snapshot: None,
+        claim: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "checks/blame.rs"]
 mod blame;
+#[path = "checks/broadcast.rs"]
+mod broadcast;
 #[path = "checks/build.rs"]
 mod build;
 #[path = "checks/cli.rs"]

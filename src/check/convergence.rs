@@ -177,6 +177,7 @@ impl Finding for Found {
                 cause: phantom.cause(facts, *id),
                 ops: phantom.proof(facts, *id),
                 faults: phantom.faults(facts, *id),
+                diagram: None,
             },
             Found::NoAnswer(node) => no_answer(facts, *node),
         }
@@ -208,6 +209,7 @@ fn no_answer(facts: &Facts, node: NodeId) -> Violation {
         cause,
         ops: tried.map(|op| op.index).into_iter().collect(),
         faults: Vec::new(),
+        diagram: None,
     }
 }
 
@@ -245,6 +247,7 @@ impl Diverged {
             cause: self.cause(facts),
             ops: self.ops.clone(),
             faults: self.faults(facts, from_ns, settle_ns),
+            diagram: None,
         }
     }
 

@@ -200,6 +200,7 @@ impl Finding for Found {
             cause,
             ops,
             faults,
+            diagram: None,
         }
     }
 }

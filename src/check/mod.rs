@@ -6,6 +6,7 @@
 
 mod availability;
 mod convergence;
+mod diagram;
 mod durability;
 mod facts;
 mod finals;
@@ -27,6 +28,7 @@ mod session;
 mod staleness;
 mod stamp;
 mod tell;
+mod total_order;
 mod unversioned;
 mod writes_follow_reads;
 
@@ -76,6 +78,9 @@ pub struct Violation {
     pub ops: Vec<u64>,
     /// The faults in force meanwhile: `kill B 3.0–7.0 s`.
     pub faults: Vec<String>,
+    /// A picture of it in lines of text, where one helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagram: Option<String>,
 }
 
 /// What one check found.
@@ -152,9 +157,12 @@ pub static OF_OBJECTS: &[&dyn Check] = &[
     &plain::OnRuns(objects::Queue),
 ];
 
+/// Every check of systems that pass messages on: broadcasts and logs. Adding one is a file and a line here.
+pub static OF_MESSAGES: &[&dyn Check] = &[&total_order::TotalOrder];
+
 /// Every check a workload may ask for.
 pub fn all() -> impl Iterator<Item = &'static dyn Check> + Clone {
-    CHECKS.iter().chain(OF_OBJECTS).copied()
+    CHECKS.iter().chain(OF_MESSAGES).chain(OF_OBJECTS).copied()
 }
 
 /// The check called `name`.

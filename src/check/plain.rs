@@ -172,6 +172,7 @@ fn violation(proof: Proof, calls: &Calls, history: &History) -> Violation {
         cause: proof.cause,
         ops: indices,
         faults: history.faults_during(from_ns, to_ns),
+        diagram: None,
     }
 }
 

@@ -83,6 +83,7 @@ impl Finding for Broken {
             cause,
             ops: facts.proof(&self.witnesses),
             faults: facts.faults_between(first, last),
+            diagram: None,
         }
     }
 }

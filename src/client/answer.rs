@@ -79,6 +79,7 @@ impl Answer {
             value: Some(&self.value),
             version: self.version.as_ref(),
             snapshot: self.snapshot.as_deref(),
+            entries: None,
             claim: self.claim.as_deref(),
             error: self.error.as_deref(),
             raw: self.raw.as_deref(),

@@ -18,7 +18,15 @@
 //! - A completion's `node` is the one that answered: not the one asked first, where that sent the client on to the leader.
 //! - Reads at different levels are different operations ([`Level`](super::Level)): `read`, `strong-read`, `session-read`,
 //!   `eventual-read`. A `status` asks a node for its role and term; it has no key and no value.
+//! - A `broadcast` or `publish` has the message as its value, which names it: sent again after an unknown outcome it is the
+//!   same message. A `history`'s `ok` has the entries the node showed, in its order:
+//!   `"value":[{"value":"m1","offset":0,"ts":17}]` (`offset` and `ts` where shown).
 //! - `error` is a sentence for people; `raw` (at most 512 characters) is the body of an answer that was not understood.
+//!
+//! What nodes do on their own has `"process":"node","type":"info","f":"deliver"`: a message that reached a node's user, or, with
+//! `subscriber`, the process that had subscribed:
+//! `{"index":40,"time":2000000000,"process":"node","type":"info","f":"deliver","key":"t1","value":"m1","offset":0,"node":"B","life":0,"subscriber":9}`
+//! (`life`: which of the node's processes, from 0).
 //!
 //! Events of the harness have `"process":"nemesis","type":"info"`:
 //!

@@ -30,6 +30,14 @@ pub(super) struct Line<'a> {
     pub(super) node: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) version: Option<VersionField<'a>>,
+    #[serde(default)]
+    pub(super) offset: Option<u64>,
+    #[serde(default)]
+    pub(super) ts: Payload,
+    #[serde(default)]
+    pub(super) subscriber: Option<u64>,
+    #[serde(default)]
+    pub(super) life: Option<u64>,
     #[serde(borrow, default)]
     pub(super) claim: Option<ClaimField<'a>>,
     #[serde(borrow, default)]
@@ -95,6 +103,8 @@ impl Kind {
 pub(super) enum Process {
     Client(u64),
     Nemesis,
+    /// A node that does something on its own.
+    Node,
 }
 
 impl<'de> Deserialize<'de> for Process {
@@ -103,7 +113,7 @@ impl<'de> Deserialize<'de> for Process {
         impl Visitor<'_> for Seen {
             type Value = Process;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a process number or \"nemesis\"")
+                f.write_str("a process number, \"nemesis\" or \"node\"")
             }
             fn visit_u64<E: Error>(self, number: u64) -> Result<Process, E> {
                 Ok(Process::Client(number))
@@ -111,6 +121,7 @@ impl<'de> Deserialize<'de> for Process {
             fn visit_str<E: Error>(self, text: &str) -> Result<Process, E> {
                 match text {
                     "nemesis" => Ok(Process::Nemesis),
+                    "node" => Ok(Process::Node),
                     _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
                 }
             }

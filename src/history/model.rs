@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{Value, Version};
+use super::{Number, Value, Version};
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +51,38 @@ pub struct Op {
     pub snapshot: Option<Arc<BTreeMap<Arc<str>, Held>>>,
     /// What the answer said of the node and of the quorum, whatever the outcome.
     pub claim: Option<Box<Claim>>,
+    /// For an `ok` `history`: the entries the node showed, in its order.
+    pub entries: Option<Arc<Vec<Entry>>>,
+}
+
+/// One entry of a log, or one delivered message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The message; unique within a run, so it names what was sent.
+    pub value: Value,
+    /// Its place in the log, where the system shows one.
+    pub offset: Option<u64>,
+    /// The timestamp the system gave it, in the system's own unit.
+    pub ts: Option<Number>,
+}
+
+/// A message that a node handed to its user, or to a subscriber, on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Index of the event; names the delivery everywhere, as operations are named.
+    pub index: u64,
+    /// When the harness had read it (ns since the run began). It was delivered then, or a little earlier.
+    pub time_ns: u64,
+    /// The node.
+    pub node: Arc<str>,
+    /// Which of the node's lives delivered it, from 0.
+    pub life: usize,
+    /// The process whose `subscribe` it answers; `None`: the node's own user, at its standard output.
+    pub subscriber: Option<u64>,
+    /// The topic, where there are topics.
+    pub key: Option<Arc<str>>,
+    /// What was delivered.
+    pub entry: Entry,
 }
 
 /// What an answer said beside values and versions. Absent: the answer, or the protocol, says nothing of it.
@@ -206,6 +238,17 @@ impl Fault {
         self.began_ns <= to_ns && self.ended_ns.is_none_or(|ended_ns| from_ns <= ended_ns)
     }
 
+    /// The directed links it was on, sender first; empty for a fault on nodes. The evidence of its beginning lists them,
+    /// that of its end tells of each.
+    pub fn links(&self) -> Vec<(&str, &str)> {
+        let names: Vec<&str> = match self.evidence.get("links") {
+            Some(Json::Array(links)) => links.iter().filter_map(Json::as_str).collect(),
+            Some(Json::Object(links)) => links.keys().map(String::as_str).collect(),
+            _ => Vec::new(),
+        };
+        names.into_iter().filter_map(|name| name.split_once('→')).collect()
+    }
+
     /// For a violation's row: `kill B 3.0–7.0 s`.
     pub fn describe(&self) -> String {
         let seconds = |ns: u64| ns as f64 / 1e9;
@@ -289,6 +332,12 @@ pub struct Contract {
     /// R: so many replicas are asked by a strong read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_quorum: Option<u64>,
+    /// What is promised of messages that a node delivered and then crashed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub uniform: bool,
+    /// Whether a node that others could not reach may be removed from the group, and then delivers no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub views: bool,
     /// How long a majority that can talk may take to have a leader that serves, ms; `None`: nothing is promised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elect_within_ms: Option<u64>,
@@ -301,6 +350,8 @@ pub struct History {
     pub contract: Contract,
     /// All operations, by `index`.
     pub ops: Vec<Op>,
+    /// Everything delivered, by `index`.
+    pub deliveries: Vec<Delivery>,
     /// Each node's lives, in order.
     pub lives: BTreeMap<Arc<str>, Vec<Life>>,
     /// All faults, by when they began.
@@ -320,6 +371,23 @@ pub struct History {
 }
 
 impl History {
+    /// The operation named `index`.
+    pub fn op(&self, index: u64) -> Option<&Op> {
+        self.ops.binary_search_by_key(&index, |op| op.index).ok().map(|at| &self.ops[at])
+    }
+
+    /// The delivery named `index`.
+    pub fn delivery(&self, index: u64) -> Option<&Delivery> {
+        let at = self.deliveries.binary_search_by_key(&index, |delivery| delivery.index);
+        at.ok().map(|at| &self.deliveries[at])
+    }
+
+    /// Which of its node's lives something happened in at `time_ns`: the last that had been started by then.
+    pub fn life_at(&self, node: &str, time_ns: u64) -> usize {
+        let lives = self.lives.get(node).map_or(&[][..], |lives| lives);
+        lives.partition_point(|life| life.started_ns <= time_ns).saturating_sub(1)
+    }
+
     /// When `phase` began, ns.
     pub fn phase_began_ns(&self, phase: Phase) -> Option<u64> {
         self.phases.iter().find(|(which, _)| *which == phase).map(|(_, began_ns)| *began_ns)

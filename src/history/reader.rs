@@ -17,8 +17,8 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::line::{ClaimField, Kind, Line, Payload, Process, VersionField};
-use super::model::{Claim, Contract, Fault, Held, History, Life, Op, Outcome, Phase};
-use super::{Value, Version};
+use super::model::{Claim, Contract, Delivery, Entry, Fault, Held, History, Life, Op, Outcome, Phase};
+use super::{Number, Value, Version};
 
 /// The longest line that is read, in bytes: a snapshot of some hundred thousand keys.
 pub const MAX_LINE: u64 = 64 << 20;
@@ -185,6 +185,7 @@ impl Reader {
         self.last = Some((line.index, line.time));
         match line.process {
             Process::Nemesis => self.nemesis(line),
+            Process::Node => self.deliver(line),
             Process::Client(process) if line.kind == Kind::Invoke => self.invoke(process, line),
             Process::Client(process) => self.complete(process, line),
         }
@@ -211,6 +212,7 @@ impl Reader {
             error: None,
             snapshot: None,
             claim: None,
+            entries: None,
         };
         self.history.ops.push(op);
         Ok(())
@@ -248,15 +250,24 @@ impl Reader {
             }
             _ => None,
         };
+        let entries = match (ok, &*line.f, &line.value) {
+            (true, "history", Payload::Json(Json::Array(shown))) => Some(Arc::new(entries(shown)?)),
+            _ => None,
+        };
         let op = &mut self.history.ops[open];
         op.end_index = Some(line.index);
         op.returned_ns = Some(line.time);
         op.outcome = line.kind.outcome();
         // What a write wrote is what was asked; what anything else answered is in its completion.
-        if ok && snapshot.is_none() && &*op.f != "write" {
+        if ok
+            && snapshot.is_none()
+            && entries.is_none()
+            && !matches!(&*op.f, "write" | "publish" | "broadcast")
+        {
             op.value = line.value.into_value();
         }
         op.snapshot = snapshot;
+        op.entries = entries;
         op.version = version;
         op.error = error;
         op.claim = claim;
@@ -267,6 +278,38 @@ impl Reader {
         if node.is_some() {
             op.node = node;
         }
+        Ok(())
+    }
+
+    fn deliver(&mut self, line: Line) -> Result<(), Problem> {
+        let field = |field, found: String, expected| {
+            Err(Problem::Field { field, event: "deliver".into(), found, expected })
+        };
+        if &*line.f != "deliver" {
+            return field(
+                "f",
+                format!("{:?}", &*line.f),
+                r#""deliver", the only thing nodes do on their own"#,
+            );
+        }
+        let Some(node) = line.node else {
+            return field("node", "absent".into(), "the node that delivered it");
+        };
+        let ts = match line.ts.into_value() {
+            Value::Number(ts) => Some(ts),
+            _ => None,
+        };
+        let life = line.life.and_then(|life| usize::try_from(life).ok());
+        let delivery = Delivery {
+            life: life.unwrap_or_else(|| self.history.life_at(&node, line.time)),
+            index: line.index,
+            time_ns: line.time,
+            node: self.name(&node),
+            subscriber: line.subscriber,
+            key: line.key.map(|key| self.name(&key)),
+            entry: Entry { value: line.value.into_value(), offset: line.offset, ts },
+        };
+        self.history.deliveries.push(delivery);
         Ok(())
     }
 
@@ -451,6 +494,24 @@ impl Reader {
     fn finish(self) -> History {
         self.history
     }
+}
+
+/// The value of an `ok` `history`: `[{"value":"m1","offset":0,"ts":17}, …]`.
+fn entries(shown: &[Json]) -> Result<Vec<Entry>, Problem> {
+    let entry = |json: &Json| {
+        let value = json.get("value").ok_or_else(|| Problem::Field {
+            field: "value",
+            event: "history".into(),
+            found: json.to_string(),
+            expected: r#"entries such as {"value":"m1","offset":0,"ts":17}"#,
+        })?;
+        Ok(Entry {
+            value: Value::from_json(value),
+            offset: json.get("offset").and_then(Json::as_u64),
+            ts: json.get("ts").and_then(Number::from_json),
+        })
+    };
+    shown.iter().map(entry).collect()
 }
 
 fn born(pid: u64, started_ns: u64) -> Life {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use super::model::Held;
+use super::model::{Entry, Held};
 use super::{Claim, Number, Outcome, Phase, Value, Version};
 
 /// A line buffer grown past this (a snapshot's line may have megabytes) is given back after use.
@@ -52,6 +52,8 @@ pub struct Completion<'a> {
     pub version: Option<&'a Version>,
     /// Each key the node holds: the value of an `ok` snapshot.
     pub snapshot: Option<&'a BTreeMap<Arc<str>, Held>>,
+    /// The entries the node showed: the value of an `ok` history.
+    pub entries: Option<&'a [Entry]>,
     /// What the answer said of the node and of the quorum.
     pub claim: Option<&'a Claim>,
     /// A sentence for people.
@@ -67,11 +69,23 @@ impl Default for Completion<'_> {
             value: None,
             version: None,
             snapshot: None,
+            entries: None,
             claim: None,
             error: None,
             raw: None,
         }
     }
+}
+
+/// Who delivered something.
+#[derive(Clone, Copy, Debug)]
+pub struct Deliverer<'a> {
+    /// The node.
+    pub node: &'a str,
+    /// Which of its lives, from 0, where that is known; else the history tells by the time.
+    pub life: Option<u64>,
+    /// The process that had subscribed; `None`: the node's own user.
+    pub subscriber: Option<u64>,
 }
 
 /// What a recorder wrote.
@@ -180,9 +194,10 @@ impl Recorder {
             });
             f_and_key(line, &asked);
             line.extend_from_slice(b",\"value\":");
-            match how.snapshot {
-                Some(held) => snapshot_json(line, held),
-                None => value_json(line, how.value.unwrap_or(asked.value)),
+            match (how.snapshot, how.entries) {
+                (Some(held), _) => snapshot_json(line, held),
+                (None, Some(entries)) => entries_json(line, entries),
+                (None, None) => value_json(line, how.value.unwrap_or(asked.value)),
             }
             member(line, "node", Some(asked.node));
             if let Some(version) = how.version {
@@ -194,6 +209,27 @@ impl Recorder {
             }
             member(line, "error", how.error);
             member(line, "raw", how.raw);
+        })
+    }
+
+    /// Records what a node delivered on its own. Handed to the operating system with the next event, or by
+    /// [`Recorder::flush`], which whoever reads deliveries calls when nothing more has arrived: a node may deliver
+    /// thousands at once. The event's `index`.
+    pub fn deliver(&self, by: Deliverer<'_>, key: Option<&str>, entry: &Entry) -> u64 {
+        self.event(false, |line| {
+            line.extend_from_slice(b"\"process\":\"node\",\"type\":\"info\",\"f\":\"deliver\"");
+            member(line, "key", key);
+            line.push(b',');
+            entry_json(line, entry);
+            member(line, "node", Some(by.node));
+            for (name, number) in [("life", by.life), ("subscriber", by.subscriber)] {
+                if let Some(number) = number {
+                    line.extend_from_slice(b",\"");
+                    line.extend_from_slice(name.as_bytes());
+                    line.extend_from_slice(b"\":");
+                    integer(line, number);
+                }
+            }
         })
     }
 
@@ -382,6 +418,30 @@ fn snapshot_json(line: &mut Vec<u8>, held: &BTreeMap<Arc<str>, Held>) {
         line.push(b'}');
     }
     line.push(b'}');
+}
+
+fn entries_json(line: &mut Vec<u8>, entries: &[Entry]) {
+    line.push(b'[');
+    for (place, entry) in entries.iter().enumerate() {
+        line.extend_from_slice(if place > 0 { b",{" } else { b"{" });
+        entry_json(line, entry);
+        line.push(b'}');
+    }
+    line.push(b']');
+}
+
+/// The members of an entry, without braces.
+fn entry_json(line: &mut Vec<u8>, entry: &Entry) {
+    line.extend_from_slice(b"\"value\":");
+    value_json(line, &entry.value);
+    if let Some(offset) = entry.offset {
+        line.extend_from_slice(b",\"offset\":");
+        integer(line, offset);
+    }
+    if let Some(ts) = entry.ts {
+        line.extend_from_slice(b",\"ts\":");
+        number_json(line, ts);
+    }
 }
 
 /// Appends `text` as a JSON string.

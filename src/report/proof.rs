@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::results::{HeldRow, ProofRow, ViolationRow};
 use crate::check::Violation;
-use crate::history::{History, Op, Outcome, Phase};
+use crate::history::{Delivery, History, Op, Outcome, Phase};
 
 /// Longest value, as JSON text, that a proof repeats; longer ones are cut, the history has them whole.
 const VALUE_LIMIT: usize = 512;
@@ -14,9 +14,9 @@ const VALUE_LIMIT: usize = 512;
 /// A violation with its operations and the nodes' final state written out.
 pub fn row(history: &History, violation: &Violation) -> ViolationRow {
     let key = violation.key.as_deref();
-    let find = |index: &u64| {
-        let at = history.ops.binary_search_by_key(index, |op| op.index).ok()?;
-        Some(proof_row(&history.ops[at], key))
+    let find = |index: &u64| match history.op(*index) {
+        Some(op) => Some(proof_row(op, key)),
+        None => history.delivery(*index).map(delivered_row),
     };
     ViolationRow {
         kind: violation.kind.to_owned(),
@@ -26,6 +26,7 @@ pub fn row(history: &History, violation: &Violation) -> ViolationRow {
         cause: violation.cause.clone(),
         ops: violation.ops.clone(),
         faults: violation.faults.clone(),
+        diagram: violation.diagram.clone(),
         proof: violation.ops.iter().filter_map(find).collect(),
         now: key.map(|key| held_now(history, key)).unwrap_or_default(),
     }
@@ -45,7 +46,7 @@ fn proof_row(op: &Op, key: Option<&str>) -> ProofRow {
     };
     ProofRow {
         op: op.index,
-        process: op.process,
+        process: Some(op.process),
         node: op.node.as_deref().map(str::to_owned),
         f: op.f.to_string(),
         key: op.key.as_deref().or(key.filter(|_| op.snapshot.is_some())).map(str::to_owned),
@@ -55,6 +56,23 @@ fn proof_row(op: &Op, key: Option<&str>) -> ProofRow {
         invoked_ms: milliseconds(op.invoked_ns),
         returned_ms: op.returned_ns.map(milliseconds),
         error: op.error.as_deref().map(str::to_owned),
+    }
+}
+
+/// A delivery has no client and no beginning: it was seen.
+fn delivered_row(delivery: &Delivery) -> ProofRow {
+    ProofRow {
+        op: delivery.index,
+        process: delivery.subscriber,
+        node: Some(delivery.node.to_string()),
+        f: "deliver".to_owned(),
+        key: delivery.key.as_deref().map(str::to_owned),
+        value: shortened(delivery.entry.value.to_json()),
+        version: None,
+        outcome: "ok".to_owned(),
+        invoked_ms: milliseconds(delivery.time_ns),
+        returned_ms: Some(milliseconds(delivery.time_ns)),
+        error: None,
     }
 }
 

@@ -126,6 +126,9 @@ pub struct ViolationRow {
     pub ops: Vec<u64>,
     /// The faults in force meanwhile.
     pub faults: Vec<String>,
+    /// A picture of it in lines of text, where one helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagram: Option<String>,
     /// The same operations written out.
     #[serde(default)]
     pub proof: Vec<ProofRow>,
@@ -139,8 +142,8 @@ pub struct ViolationRow {
 pub struct ProofRow {
     /// Index of its `invoke` event.
     pub op: u64,
-    /// The client process.
-    pub process: u64,
+    /// The client process; `null`: none asked for it, as a node's user does not ask for what is delivered.
+    pub process: Option<u64>,
     /// The node that was asked.
     pub node: Option<String>,
     /// What was asked.

@@ -102,6 +102,7 @@ fn one(number: usize, violation: &ViolationRow, style: &Style) -> String {
     row("node", violation.nodes.join(", "));
     row("under", under(&violation.faults));
     row("proof", proof(violation));
+    row("", violation.diagram.clone().unwrap_or_default());
     row("now", now(&violation.now));
     row("cause", violation.cause.clone());
     let title = match &violation.key {
@@ -155,7 +156,8 @@ fn proof(violation: &ViolationRow) -> String {
 }
 
 fn parts(op: &ProofRow) -> [String; 5] {
-    let who = format!("p{} {}", op.process, op.node.as_deref().unwrap_or("?"));
+    let node = op.node.as_deref().unwrap_or("?");
+    let who = op.process.map_or_else(|| node.to_owned(), |process| format!("p{process} {node}"));
     let key = op.key.as_deref().map(|key| one_line(key, KEY_WIDTH)).unwrap_or_default();
     // A read that was not answered saw no value: `= nothing` would be a claim.
     let saw = op.f == "write" || op.outcome == "ok";
@@ -173,6 +175,7 @@ fn parts(op: &ProofRow) -> [String; 5] {
 fn times(invoked_ms: f64, returned_ms: Option<f64>) -> String {
     let seconds = |ms: f64| ms / 1e3;
     match returned_ms {
+        Some(returned_ms) if returned_ms == invoked_ms => format!("{:.3} s", seconds(invoked_ms)),
         Some(returned_ms) => format!("{:.3}–{:.3} s", seconds(invoked_ms), seconds(returned_ms)),
         None => format!("from {:.3} s", seconds(invoked_ms)),
     }

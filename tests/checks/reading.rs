@@ -113,7 +113,7 @@ fn errors_say_where_and_what_was_expected() {
         (
             6,
             r#"{"index":5,"time":10,"process":"nobody","type":"invoke","f":"x"}"#,
-            "invalid value: string \"nobody\", expected a process number or \"nemesis\"",
+            "invalid value: string \"nobody\", expected a process number, \"nemesis\" or \"node\"",
         ),
         (
             6,

@@ -185,7 +185,7 @@ fn values() {
         "convergence = \"required\"",
         &[
             "convergance = \"required\"",
-            "total-order = \"required\"",
+            "log = \"required\"",
             "convergence = \"requird\"",
             "convergence = true",
             "",

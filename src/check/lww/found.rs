@@ -335,6 +335,7 @@ impl Finding for Found {
             cause: self.cause(facts),
             ops,
             faults,
+            diagram: None,
         }
     }
 }

@@ -35,6 +35,7 @@ fn op(index: u64, process: u64, node: &str, f: &str, value: i64, invoked_ms: u64
         error: None,
         snapshot: None,
         claim: None,
+        entries: None,
     }
 }
 
@@ -202,8 +203,8 @@ fn diverged() -> Violation {
             .into(),
         cause: "A never sent k3 to B again after B came back.".into(),
         ops: vec![412, 2002, 2004],
-        faults: vec!["kill B 3.0–7.0 s".into()],
-    }
+        faults: vec!["kill B 3.0–7.0 s".into()], diagram: None,
+}
 }
 
 fn diverged_runs() -> Results {
@@ -215,6 +216,7 @@ fn diverged_runs() -> Results {
         cause: String::new(),
         ops: vec![420, 99_999],
         faults: Vec::new(),
+        diagram: None,
     };
     let mut convergence = result(Verdict::Invalid, json!({"keys": 8, "replicas": 3}), vec![diverged()]);
     convergence.excused = 2;

@@ -1,0 +1,103 @@
+//! `total-order`: broadcast messages reach every process, once, in one order that respects cause and effect.
+//!
+//! **Definitions.** Hadzilacos and Toueg, *A Modular Approach to Fault-Tolerant Broadcasts and Related Problems*, 1994, in
+//! the wording of Défago, Schiper and Urbán, *Total Order Broadcast and Multicast Algorithms*, ACM Computing Surveys 2004. A
+//! *process* is one life of a node: a node that was started again is another process, which comes in later. A process is
+//! *correct* when it was there from the first start to the end of the run.
+//!
+//! | kind | what it proves |
+//! |---|---|
+//! | `from-nowhere` (integrity) | a message was delivered that nobody had sent by then |
+//! | `duplicate` (integrity) | a process delivered a message twice |
+//! | `own-message-missing` (validity) | a correct process never delivered what it had been given to send |
+//! | `missing` (agreement) | a correct process never delivered what another one delivered |
+//! | `order` (total order) | two processes delivered two messages in different orders |
+//! | `gap` (total order) | a process delivered `m2`, never `m1`, and another one delivered `m1` before `m2` |
+//! | `not-fifo` (FIFO order) | a process delivered a sender's later message before an earlier one |
+//! | `not-causal` (causal order) | a process delivered a message before one that its sender had delivered when it sent it |
+//!
+//! **What is declared.** With `uniform` the promises bind crashed processes too: what one of them delivered before it died,
+//! and in which order, the others must deliver. Without it only correct processes are compared with each other. With
+//! `views` a process that others could not hear may have been removed from the group, as a crashed one is: one that a fault
+//! of the run had silenced then owes nothing that it never delivered, but what it delivered is still in order. Blocking for
+//! as long as a process is gone is a correct answer, and without `views` the only one: validity is judged only while
+//! nobody is missing.
+//!
+//! **Soundness.** Messages are unique, so a delivery names its message. A delivery is seen after it happened, so one that
+//! was seen before a line was handed to the same process was known to it: it is that line's cause. A line that was handed
+//! over before another was asked for came first. "Never" is said only of a run that healed, and had its time to settle.
+//! What was left in the pipe of a killed process counts as delivered by it, as it was. Violations name the deliveries and
+//! sendings that contradict each other, and no others.
+//!
+//! **Complexity.** For p processes and n messages O(p² n).
+
+mod facts;
+mod found;
+mod judge;
+
+use serde_json::{Map, Value as Json};
+
+use super::findings::evidence;
+use super::{Check, CheckResult, MAX_VIOLATIONS, Verdict};
+use crate::history::History;
+use facts::Broadcasts;
+use found::Found;
+
+/// The check.
+pub struct TotalOrder;
+
+impl Check for TotalOrder {
+    fn name(&self) -> &'static str {
+        "total-order"
+    }
+
+    fn about(&self) -> &'static str {
+        "Every process delivers the same messages, once, in one order that respects cause and effect."
+    }
+
+    fn check(&self, history: &History) -> CheckResult {
+        let facts = Broadcasts::new(history);
+        let found = judge::judge(&facts);
+        let delivering = facts.sequences.iter().filter(|sequence| !sequence.items.is_empty()).count();
+        let figures = evidence([
+            ("messages", facts.messages.len() as u64),
+            ("deliveries", history.deliveries.len() as u64),
+            ("processes", facts.sequences.len() as u64),
+            ("concurrent", facts.concurrent()),
+        ]);
+        let unknown = match delivering {
+            0 => Some("no process delivered anything"),
+            1 => Some("only one process delivered anything: there was nobody to compare it with"),
+            _ => None,
+        };
+        conclude(&facts, found, figures, unknown)
+    }
+}
+
+/// One violation a kind and pair of nodes is listed, those that need the fewest events first.
+fn conclude(
+    facts: &Broadcasts,
+    mut found: Vec<Found>,
+    evidence: Map<String, Json>,
+    unknown: Option<&str>,
+) -> CheckResult {
+    let violations_total = found.len() as u64;
+    found.sort_by_key(|found| (found.severity(), found.moment(facts)));
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|found| seen.insert((found.kind(), found.nodes(facts))));
+    let violations: Vec<_> = found.iter().take(MAX_VIOLATIONS).map(|found| found.tell(facts)).collect();
+    let verdict = match (violations.is_empty(), unknown) {
+        (false, _) => Verdict::Invalid,
+        (true, Some(_)) => Verdict::Unknown,
+        (true, None) => Verdict::Valid,
+    };
+    CheckResult {
+        verdict,
+        reason: unknown.filter(|_| verdict == Verdict::Unknown).map(str::to_owned),
+        evidence,
+        violations,
+        violations_total,
+        excused: facts.excused(),
+        stats: Map::new(),
+    }
+}

@@ -24,3 +24,5 @@ mod reading;
 mod sim;
 #[path = "checks/simulate.rs"]
 mod simulate;
+#[path = "checks/topics.rs"]
+mod topics;

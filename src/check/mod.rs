@@ -16,6 +16,8 @@ pub mod generate;
 pub mod ladder;
 pub mod levels;
 pub mod linearizability;
+mod listed;
+mod log;
 mod lww;
 pub mod models;
 mod monotonic_reads;
@@ -158,7 +160,7 @@ pub static OF_OBJECTS: &[&dyn Check] = &[
 ];
 
 /// Every check of systems that pass messages on: broadcasts and logs. Adding one is a file and a line here.
-pub static OF_MESSAGES: &[&dyn Check] = &[&total_order::TotalOrder];
+pub static OF_MESSAGES: &[&dyn Check] = &[&total_order::TotalOrder, &log::Log];
 
 /// Every check a workload may ask for.
 pub fn all() -> impl Iterator<Item = &'static dyn Check> + Clone {

@@ -28,6 +28,8 @@
 //! `{"index":40,"time":2000000000,"process":"node","type":"info","f":"deliver","key":"t1","value":"m1","offset":0,"node":"B","life":0,"subscriber":9}`
 //! (`life`: which of the node's processes, from 0).
 //!
+//! A subscription's connection that ended is `"process":"node","type":"info","f":"unsubscribed"` with its `subscriber`.
+//!
 //! Events of the harness have `"process":"nemesis","type":"info"`:
 //!
 //! | `f` | `value` | when |

@@ -352,6 +352,8 @@ pub struct History {
     pub ops: Vec<Op>,
     /// Everything delivered, by `index`.
     pub deliveries: Vec<Delivery>,
+    /// When each subscription was found to have ended (ns), by the subscribing process; absent: it lasted.
+    pub unsubscribed: BTreeMap<u64, u64>,
     /// Each node's lives, in order.
     pub lives: BTreeMap<Arc<str>, Vec<Life>>,
     /// All faults, by when they began.

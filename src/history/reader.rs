@@ -285,6 +285,10 @@ impl Reader {
         let field = |field, found: String, expected| {
             Err(Problem::Field { field, event: "deliver".into(), found, expected })
         };
+        if let ("unsubscribed", Some(subscriber)) = (&*line.f, line.subscriber) {
+            self.history.unsubscribed.insert(subscriber, line.time);
+            return Ok(());
+        }
         if &*line.f != "deliver" {
             return field(
                 "f",

@@ -233,6 +233,18 @@ impl Recorder {
         })
     }
 
+    /// Records that the connection of a subscription has ended. The event's `index`.
+    pub fn unsubscribed(&self, node: &str, subscriber: u64) -> u64 {
+        self.event(true, |line| {
+            line.extend_from_slice(
+                b"\"process\":\"node\",\"type\":\"info\",\"f\":\"unsubscribed\",\"value\":null",
+            );
+            member(line, "node", Some(node));
+            line.extend_from_slice(b",\"subscriber\":");
+            integer(line, subscriber);
+        })
+    }
+
     /// Records an event of the harness: a fault's edge, a node's start or exit, anything of the table in
     /// [`event`](super::event). The event's `index`.
     pub fn nemesis(&self, f: &str, node: Option<&str>, value: &Json) -> u64 {

@@ -183,13 +183,7 @@ fn values() {
     );
     page.edits(
         "convergence = \"required\"",
-        &[
-            "convergance = \"required\"",
-            "log = \"required\"",
-            "convergence = \"requird\"",
-            "convergence = true",
-            "",
-        ],
+        &["convergance = \"required\"", "convergence = \"requird\"", "convergence = true", ""],
     );
     insta::assert_snapshot!("values", page.0);
 }

@@ -3,6 +3,7 @@
 use super::facts::{Broadcasts, MessageId, ProcessId};
 use crate::check::Violation;
 use crate::check::diagram::{Moment, space_time};
+use crate::check::listed::Listed;
 use crate::check::tell::at;
 use crate::history::{Delivery, Op, Value};
 
@@ -29,9 +30,8 @@ pub enum Found {
     Causal { cause: MessageId, then: MessageId, sender: u64, process: ProcessId },
 }
 
-impl Found {
-    /// The stable name.
-    pub fn kind(&self) -> &'static str {
+impl Listed<Broadcasts<'_>> for Found {
+    fn kind(&self) -> &'static str {
         match self {
             Found::Strange { .. } | Found::Early { .. } => "from-nowhere",
             Found::Repeated { .. } => "duplicate",
@@ -44,9 +44,7 @@ impl Found {
         }
     }
 
-    /// Which kinds are told first: those from which others follow. A message that overtakes another of its sender is in
-    /// another order somewhere, a process without any order duplicates nothing.
-    pub fn severity(&self) -> u8 {
+    fn severity(&self) -> u8 {
         match self {
             Found::Strange { .. } | Found::Early { .. } => 0,
             Found::Repeated { .. } => 1,
@@ -59,13 +57,42 @@ impl Found {
         }
     }
 
-    /// When it showed, ns.
-    pub fn moment(&self, facts: &Broadcasts) -> u64 {
+    fn moment(&self, facts: &Broadcasts) -> u64 {
         self.moments(facts).iter().map(|moment| moment.at).max().unwrap_or_default()
     }
 
+    fn about(&self, facts: &Broadcasts) -> Vec<String> {
+        self.nodes(facts)
+    }
+
+    fn tell(&self, facts: &Broadcasts) -> Violation {
+        let moments = self.moments(facts);
+        let mut ops: Vec<u64> = self.deliveries(facts).iter().map(|delivery| delivery.index).collect();
+        ops.extend(self.sendings(facts).iter().map(|op| op.index));
+        ops.sort_unstable();
+        ops.dedup();
+        let from_ns = moments.iter().map(|moment| moment.at).min().unwrap_or_default();
+        // What never came may have been lost under any fault since.
+        let to_ns = match self {
+            Found::Missing { .. } | Found::OwnMissing { .. } => u64::MAX,
+            _ => moments.iter().map(|moment| moment.at).max().unwrap_or_default(),
+        };
+        Violation {
+            kind: self.kind(),
+            key: None,
+            nodes: self.nodes(facts),
+            story: self.story(facts),
+            cause: self.cause(facts),
+            ops,
+            faults: facts.history.faults_during(from_ns, to_ns),
+            diagram: (moments.len() > 1).then(|| space_time(&[], &moments)),
+        }
+    }
+}
+
+impl Found {
     /// The nodes it is about.
-    pub fn nodes(&self, facts: &Broadcasts) -> Vec<String> {
+    fn nodes(&self, facts: &Broadcasts) -> Vec<String> {
         let node = |process: &ProcessId| facts.sequences[*process].node.to_owned();
         let of = |index: &u64| {
             facts.history.delivery(*index).map_or_else(String::new, |delivery| delivery.node.to_string())
@@ -132,31 +159,6 @@ impl Found {
             label: format!("sent {}", plain(&op.value)),
         });
         sent.chain(got).collect()
-    }
-
-    /// The violation, told.
-    pub fn tell(&self, facts: &Broadcasts) -> Violation {
-        let moments = self.moments(facts);
-        let mut ops: Vec<u64> = self.deliveries(facts).iter().map(|delivery| delivery.index).collect();
-        ops.extend(self.sendings(facts).iter().map(|op| op.index));
-        ops.sort_unstable();
-        ops.dedup();
-        let from_ns = moments.iter().map(|moment| moment.at).min().unwrap_or_default();
-        // What never came may have been lost under any fault since.
-        let to_ns = match self {
-            Found::Missing { .. } | Found::OwnMissing { .. } => u64::MAX,
-            _ => moments.iter().map(|moment| moment.at).max().unwrap_or_default(),
-        };
-        Violation {
-            kind: self.kind(),
-            key: None,
-            nodes: self.nodes(facts),
-            story: self.story(facts),
-            cause: self.cause(facts),
-            ops,
-            faults: facts.history.faults_during(from_ns, to_ns),
-            diagram: (moments.len() > 1).then(|| space_time(&[], &moments)),
-        }
     }
 
     fn story(&self, facts: &Broadcasts) -> String {

@@ -35,13 +35,11 @@ mod facts;
 mod found;
 mod judge;
 
-use serde_json::{Map, Value as Json};
-
 use super::findings::evidence;
-use super::{Check, CheckResult, MAX_VIOLATIONS, Verdict};
+use super::listed::conclude;
+use super::{Check, CheckResult};
 use crate::history::History;
 use facts::Broadcasts;
-use found::Found;
 
 /// The check.
 pub struct TotalOrder;
@@ -70,34 +68,7 @@ impl Check for TotalOrder {
             1 => Some("only one process delivered anything: there was nobody to compare it with"),
             _ => None,
         };
-        conclude(&facts, found, figures, unknown)
-    }
-}
-
-/// One violation a kind and pair of nodes is listed, those that need the fewest events first.
-fn conclude(
-    facts: &Broadcasts,
-    mut found: Vec<Found>,
-    evidence: Map<String, Json>,
-    unknown: Option<&str>,
-) -> CheckResult {
-    let violations_total = found.len() as u64;
-    found.sort_by_key(|found| (found.severity(), found.moment(facts)));
-    let mut seen = std::collections::HashSet::new();
-    found.retain(|found| seen.insert((found.kind(), found.nodes(facts))));
-    let violations: Vec<_> = found.iter().take(MAX_VIOLATIONS).map(|found| found.tell(facts)).collect();
-    let verdict = match (violations.is_empty(), unknown) {
-        (false, _) => Verdict::Invalid,
-        (true, Some(_)) => Verdict::Unknown,
-        (true, None) => Verdict::Valid,
-    };
-    CheckResult {
-        verdict,
-        reason: unknown.filter(|_| verdict == Verdict::Unknown).map(str::to_owned),
-        evidence,
-        violations,
-        violations_total,
-        excused: facts.excused(),
-        stats: Map::new(),
+        let excused = facts.excused();
+        CheckResult { excused, ..conclude(&facts, found, figures, unknown) }
     }
 }

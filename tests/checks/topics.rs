@@ -346,10 +346,9 @@ fn correct(draw: &[u64]) -> Topic {
         }
     }
     placed.sort();
-    let mut process = 1_000;
     let answers: Vec<(u64, usize, usize)> =
         (0..12).map(|_| (20 + roll(900), roll(3) as usize, 1 + roll(10) as usize)).collect();
-    for (node, name) in nodes.into_iter().enumerate() {
+    for (process, (node, name)) in (1_000..).zip(nodes.into_iter().enumerate()) {
         let mut applied: Vec<(u64, String)> = Vec::new();
         let mut now = 0;
         for (ms, value) in &placed {
@@ -373,7 +372,6 @@ fn correct(draw: &[u64]) -> Topic {
         if !lasts {
             history = history.unsubscribed(ends, name, process);
         }
-        process += 1;
     }
     history.process = 2_000;
     let log: Vec<&str> = placed.iter().map(|(_, value)| &**value).collect();

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::said::Sayings;
 use crate::history::model::Held;
 use crate::history::recorder::Completion;
-use crate::history::{Claim, Number, Outcome, Value, Version};
+use crate::history::{Claim, Entry, Number, Outcome, Value, Version};
 
 /// How much of a body that was not understood is kept, in characters.
 const RAW_CHARS: usize = 512;
@@ -28,6 +28,8 @@ pub struct Answer {
     pub version: Option<Version>,
     /// `ok` snapshot: each key the node holds.
     pub snapshot: Option<Arc<BTreeMap<Arc<str>, Held>>>,
+    /// `ok` history: the entries the node showed, in its order.
+    pub entries: Option<Arc<Vec<Entry>>>,
     /// What it said of the node and of the quorum, whatever the outcome.
     pub claim: Option<Box<Claim>>,
     /// Why it is not `ok`, for people.
@@ -50,12 +52,17 @@ impl Answer {
         Self { error: Some(error.into()), ..Self::bare(outcome, value.clone()) }
     }
 
+    /// An `ok` history.
+    pub fn shown(entries: Vec<Entry>) -> Self {
+        Self { entries: Some(Arc::new(entries)), ..Self::ok(Value::Nil, None) }
+    }
+
     /// An `ok` snapshot.
     pub fn held(held: BTreeMap<Arc<str>, Held>) -> Self {
         Self { snapshot: Some(Arc::new(held)), ..Self::ok(Value::Nil, None) }
     }
 
-    fn ok(value: Value, version: Option<Version>) -> Self {
+    pub(super) fn ok(value: Value, version: Option<Version>) -> Self {
         Self { version, ..Self::bare(Outcome::Ok, value) }
     }
 
@@ -65,6 +72,7 @@ impl Answer {
             value,
             version: None,
             snapshot: None,
+            entries: None,
             claim: None,
             error: None,
             raw: None,
@@ -82,7 +90,7 @@ impl Answer {
             value: Some(&self.value),
             version: self.version.as_ref(),
             snapshot: self.snapshot.as_deref(),
-            entries: None,
+            entries: self.entries.as_ref().map(|entries| entries.as_slice()),
             claim: self.claim.as_deref(),
             error: self.error.as_deref(),
             raw: self.raw.as_deref(),
@@ -216,6 +224,12 @@ pub enum Purpose {
     Read,
     /// Reads all there is.
     Snapshot,
+    /// Hands over a message that others are to get: a broadcast, a publication.
+    Send,
+    /// Asks for the entries of a topic's log.
+    History,
+    /// Asks to be sent what comes from now on.
+    Subscribe,
     /// Asks the node for its role and term.
     Status,
     /// Asks for a sign of life: any answer is one.
@@ -225,7 +239,7 @@ pub enum Purpose {
 impl Purpose {
     /// Whether it changes the store.
     pub fn mutates(self) -> bool {
-        matches!(self, Purpose::Write | Purpose::Delete)
+        matches!(self, Purpose::Write | Purpose::Delete | Purpose::Send)
     }
 
     /// The outcome of an operation that was sent and whose answer is unknown (design §4).
@@ -349,7 +363,10 @@ impl Reading {
                 self.not_understood(purpose, asked, body, format!("status {status}, not understood"))
             }
             Ruling::Ok => match purpose {
-                Purpose::Ready | Purpose::Status => Answer::ok(Value::Nil, None),
+                Purpose::Ready | Purpose::Status | Purpose::History | Purpose::Subscribe => {
+                    Answer::ok(Value::Nil, None)
+                }
+                Purpose::Send => Answer::ok(asked.clone(), None),
                 Purpose::Write | Purpose::Delete => {
                     Answer::ok(asked.clone(), self.version(body.json.as_ref(), body.text))
                 }
@@ -478,7 +495,7 @@ pub(super) fn number_of(json: &Json) -> Option<Number> {
     }
 }
 
-fn spelled(json: &Json, kind: ValueKind) -> Value {
+pub(super) fn spelled(json: &Json, kind: ValueKind) -> Value {
     match kind {
         ValueKind::Number => number_of(json).map_or_else(|| Value::from_json(json), Value::Number),
         ValueKind::Text => {

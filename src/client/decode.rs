@@ -9,8 +9,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::answer::{Place, Pointer, Purpose, Reading, Rule, Ruling, ValueKind, Want};
-use super::protocol::{OPERATIONS, Operation, Protocol, ProtocolError};
+use super::protocol::{OPERATIONS, Operation, Protocol, ProtocolError, Transport};
 use super::said::Sayings;
+use super::talk::{Plain, Shown, Talk};
 use super::template::{Spelling, Template, suggest};
 
 const RULINGS: [(&str, Ruling); 5] = [
@@ -22,7 +23,8 @@ const RULINGS: [(&str, Ruling); 5] = [
 ];
 const KINDS: [(&str, ValueKind); 3] =
     [("number", ValueKind::Number), ("text", ValueKind::Text), ("json", ValueKind::Json)];
-const TRANSPORTS: [(&str, ()); 1] = [("http", ())];
+const TRANSPORTS: [(&str, Transport); 3] =
+    [("http", Transport::Http), ("line", Transport::Line), ("stdio", Transport::Stdio)];
 
 /// Headers the client writes itself.
 const OWN_HEADERS: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
@@ -45,12 +47,19 @@ pub(super) fn protocol(text: &str, path: &Path, name: &str) -> Result<Protocol, 
 }
 
 fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
-    let mut known = vec!["name", "about", "transport", "value", "keep-alive", "leader-word"];
+    let mut known =
+        vec!["name", "about", "transport", "value", "keep-alive", "leader-word", "prompt", "deliver"];
     known.extend(OPERATIONS.iter().map(|(name, _)| *name));
     let table = Table::new(root, &known, "a protocol file")?;
     let name = table.get("name").map(string).transpose()?.unwrap_or(name).to_owned();
     table.get("about").map(string).transpose()?;
-    table.get("transport").map(|node| word(node, &TRANSPORTS)).transpose()?;
+    let transport =
+        table.get("transport").map(|node| word(node, &TRANSPORTS)).transpose()?.unwrap_or_default();
+    if let (Transport::Http, Some(node)) = (transport, table.get("prompt").or_else(|| table.get("deliver"))) {
+        return Err((node.span(), "is for lines: expected transport = \"line\" or \"stdio\" above".into()));
+    }
+    let prompt = table.get("prompt").map(regex).transpose()?;
+    let deliver = table.get("deliver").map(shown).transpose()?;
     let value_kind = table.get("value").map(|node| word(node, &KINDS)).transpose()?.unwrap_or_default();
     let keep_alive = table.get("keep-alive").map(boolean).transpose()?.unwrap_or(true);
     let leader_word = table.get("leader-word").map(string).transpose()?;
@@ -58,7 +67,19 @@ fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
     let mut operations = Vec::new();
     for (name, purpose) in OPERATIONS {
         if let Some(node) = table.get(name) {
-            let mut operation = operation(name, purpose, node)?;
+            if (transport, name) == (Transport::Stdio, "ready") {
+                continue;
+            }
+            if let (Transport::Http, Purpose::History | Purpose::Subscribe) = (transport, purpose) {
+                return Err((
+                    node.span(),
+                    format!("`[{name}]` is for lines: expected transport = \"line\" above"),
+                ));
+            }
+            let mut operation = match transport {
+                Transport::Http => operation(name, purpose, node)?,
+                Transport::Line | Transport::Stdio => spoken(name, purpose, node)?,
+            };
             if let Some(sayings) = &mut operation.reading.sayings {
                 sayings.leader_word = leader_word.clone();
             }
@@ -69,12 +90,35 @@ fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
         operations.iter_mut().for_each(|operation| operation.reading.tombstones = true);
     }
     if !operations.iter().any(|operation| operation.purpose.mutates() || operation.purpose == Purpose::Read) {
-        return Err((0..0, "the file teaches neither `[read]` nor `[write]`".into()));
+        let expected = match transport {
+            Transport::Http => "neither `[read]` nor `[write]`",
+            Transport::Line => "nothing that a load could do, such as `[publish]` or `[write]`",
+            Transport::Stdio => "no `[broadcast]`",
+        };
+        return Err((0..0, format!("the file teaches {expected}")));
     }
-    if table.get("ready").is_none() {
-        operations.push(default_ready());
+    let ready_line = match (transport, table.get("ready")) {
+        (Transport::Stdio, Some(node)) => {
+            let ready = Table::of(node, &["match"], "`[ready]`")?;
+            Some(regex(ready.required("match")?)?)
+        }
+        (Transport::Line, None) => {
+            return Err((
+                0..0,
+                "the file needs `[ready]`: a line to which any answer is a sign of life".into(),
+            ));
+        }
+        (Transport::Http, None) => {
+            operations.push(default_ready());
+            None
+        }
+        _ => None,
+    };
+    if let (Transport::Stdio, None) = (transport, &deliver) {
+        return Err((0..0, "the file needs `deliver`: what a node prints when it delivers a message".into()));
     }
-    Ok(Protocol { name, value_kind, keep_alive, operations })
+    let plain = Plain::new(prompt);
+    Ok(Protocol { name, transport, deliver, ready_line, plain, value_kind, keep_alive, operations })
 }
 
 /// `GET /`: whatever a server makes of that, it is a sign of life.
@@ -86,8 +130,76 @@ fn default_ready() -> Operation {
         path: Template::text("/"),
         headers: Vec::new(),
         body: None,
+        talk: None,
         reading: Reading::default(),
     }
+}
+
+/// A pattern of lines that show messages.
+fn shown(node: Node<'_, '_>) -> Result<Shown, Mistake> {
+    Shown::new(regex(node)?).map_err(|message| (node.span(), message))
+}
+
+/// An operation of a protocol that speaks in lines.
+fn spoken(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Operation, Mistake> {
+    let mut known = vec!["line", "end"];
+    known.extend_from_slice(match purpose {
+        Purpose::Ready => &[],
+        Purpose::Read => &["answer", "value", "ts", "origin", "error"][..],
+        Purpose::Snapshot => &["answer", "entries", "key", "value", "ts", "origin", "error"],
+        Purpose::History => &["answer", "error", "entry"],
+        _ => &["answer", "ts", "origin", "error"],
+    });
+    if purpose != Purpose::Ready {
+        known.extend_from_slice(&SAYINGS);
+    }
+    let table = Table::of(node, &known, &format!("`[{name}]`"))?;
+    let line_node = table.required("line")?;
+    let line = template(line_node, Spelling::Raw)?;
+    if string(line_node)?.contains(['\n', '\r']) {
+        return Err((line_node.span(), "a request is one line; its end is added to it".into()));
+    }
+    if matches!(purpose, Purpose::Write | Purpose::Send) && !line.names_value() {
+        return Err((
+            line_node.span(),
+            format!("nothing in `[{name}]` says `{{{{ value }}}}`: nothing would be sent"),
+        ));
+    }
+    let entry = table.get("entry").map(shown).transpose()?;
+    if purpose == Purpose::History && entry.is_none() {
+        return Err((
+            node.span(),
+            "`[history]` needs `entry`: what a line that shows an entry looks like".into(),
+        ));
+    }
+    let talk = Talk { line, end: table.get("end").map(regex).transpose()?, entry };
+    let reading = reading(&table, purpose)?;
+    Ok(Operation {
+        name,
+        purpose,
+        method: String::new(),
+        path: Template::default(),
+        headers: Vec::new(),
+        body: None,
+        talk: Some(talk),
+        reading,
+    })
+}
+
+/// Where things are in an answer, and what it means.
+fn reading(table: &Table<'_, '_>, purpose: Purpose) -> Result<Reading, Mistake> {
+    let places = |name: &str| table.get(name).map(places).transpose().map(Option::unwrap_or_default);
+    Ok(Reading {
+        rules: rules(table.get("answer"), purpose)?,
+        value: places("value")?,
+        ts: places("ts")?,
+        origin: places("origin")?,
+        error: places("error")?,
+        entries: places("entries")?,
+        key: places("key")?,
+        sayings: sayings(table)?,
+        tombstones: false,
+    })
 }
 
 fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Operation, Mistake> {
@@ -97,7 +209,8 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
         Purpose::Write | Purpose::Delete => &["answer", "ts", "origin", "error"][..],
         Purpose::Read => &["answer", "value", "ts", "origin", "error"],
         Purpose::Snapshot => &["answer", "entries", "key", "value", "ts", "origin", "error"],
-        Purpose::Status => &["answer", "error"],
+        Purpose::Status | Purpose::History | Purpose::Subscribe => &["answer", "error"],
+        Purpose::Send => &["answer", "error"],
     });
     if purpose != Purpose::Ready {
         known.extend_from_slice(&SAYINGS);
@@ -122,18 +235,7 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
             headers.push(self::header(header, value)?);
         }
     }
-    let places = |name: &str| table.get(name).map(places).transpose().map(Option::unwrap_or_default);
-    let reading = Reading {
-        rules: rules(table.get("answer"), purpose)?,
-        value: places("value")?,
-        ts: places("ts")?,
-        origin: places("origin")?,
-        error: places("error")?,
-        entries: places("entries")?,
-        key: places("key")?,
-        sayings: sayings(&table)?,
-        tombstones: false,
-    };
+    let reading = reading(&table, purpose)?;
     let templates = || headers.iter().map(|(_, value)| value).chain(body.as_ref()).chain([&path]);
     let wants_key = purpose.mutates() || purpose == Purpose::Read;
     if wants_key && !templates().any(Template::names_key) {
@@ -154,12 +256,12 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
         Purpose::Status => {
             &[("role", reading.sayings.as_ref().is_none_or(|sayings| sayings.role.is_empty()))]
         }
-        Purpose::Write | Purpose::Delete | Purpose::Ready => &[],
+        _ => &[],
     };
     if let Some((missing, _)) = needed.iter().find(|(_, missing)| *missing) {
         return Err((node.span(), format!("`[{name}]` needs `{missing}`: where in the answer it is")));
     }
-    Ok(Operation { name, purpose, method, path, headers, body, reading })
+    Ok(Operation { name, purpose, method, path, headers, body, talk: None, reading })
 }
 
 /// Keys of [`Sayings`].

@@ -60,6 +60,19 @@ impl Address {
         self.main.port()
     }
 
+    /// A new connection.
+    pub(super) async fn open(&self) -> Result<TcpStream, Broken> {
+        self.connect().await.map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &io::Error) -> Broken {
+        let address = self.main;
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Broken::Refused(format!("connection refused by {address}")),
+            _ => Broken::NotSent(format!("no connection to {address}: {error}")),
+        }
+    }
+
     async fn connect(&self) -> io::Result<TcpStream> {
         match (self.known.load(Ordering::Relaxed), self.other) {
             (OTHER, Some(other)) => open(other).await,
@@ -212,7 +225,7 @@ impl Http {
             let reused = kept.is_some();
             let mut stream = match kept.take() {
                 Some((stream, _)) => stream,
-                None => self.address.connect().await.map_err(|error| self.unreachable(&error))?,
+                None => self.address.open().await?,
             };
             match self.send(&mut stream).await {
                 Ok(()) => break stream,
@@ -322,14 +335,6 @@ impl Http {
     fn garbage(&self, reason: String) -> Broken {
         let kept = self.received.len().min(GARBAGE_BYTES);
         Broken::Garbage(reason, self.received[..kept].to_vec())
-    }
-
-    fn unreachable(&self, error: &io::Error) -> Broken {
-        let address = self.address.main;
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Broken::Refused(format!("connection refused by {address}")),
-            _ => Broken::NotSent(format!("no connection to {address}: {error}")),
-        }
     }
 }
 

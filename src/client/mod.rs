@@ -14,22 +14,28 @@
 
 mod alarm;
 mod answer;
+mod console;
 mod decode;
 mod http;
+mod line;
 pub mod protocol;
 mod said;
+mod talk;
 mod template;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use answer::{Answer, Purpose, ValueKind};
+pub use console::Console;
 pub use http::Address;
-pub use protocol::{Protocol, ProtocolError};
+pub use protocol::{Protocol, ProtocolError, Transport};
 
-use crate::history::{Outcome, Value};
-use http::{Broken, Http};
+use crate::history::{Entry, Outcome, Value};
+use http::{Broken, Http, Reply};
+use line::Line;
 
 /// The longest body of an answer about one key.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -56,19 +62,52 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Where a client finds its node.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// At an address.
+    Net(Address),
+    /// At its standard input and output.
+    Console(Arc<Console>),
+}
+
+impl From<SocketAddr> for Way {
+    fn from(address: SocketAddr) -> Self {
+        Way::Net(address.into())
+    }
+}
+
 /// A session's connection to one node, kept open between operations where the node and the protocol allow it.
 #[derive(Debug)]
 pub struct Client {
     protocol: Arc<Protocol>,
     timeout: Duration,
-    http: Http,
+    link: Link,
+    /// A line that is put together.
+    request: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Link {
+    Http(Box<Http>),
+    Line(Box<Line>),
+    Console(Arc<Console>),
 }
 
 impl Client {
     /// A client that is not yet connected. `timeout` bounds each operation as a whole: connecting, sending, answer.
-    pub fn new(protocol: Arc<Protocol>, address: impl Into<Address>, timeout: Duration) -> Self {
-        let http = Http::new(address.into(), protocol.keep_alive);
-        Self { protocol, timeout, http }
+    pub fn new(protocol: Arc<Protocol>, way: impl Into<Way>, timeout: Duration) -> Self {
+        let link = match (way.into(), protocol.transport) {
+            (Way::Console(console), _) => Link::Console(console),
+            (Way::Net(address), Transport::Http) => {
+                Link::Http(Box::new(Http::new(address, protocol.keep_alive)))
+            }
+            // Without a console there is nothing but the address to try.
+            (Way::Net(address), Transport::Line | Transport::Stdio) => {
+                Link::Line(Box::new(Line::new(address)))
+            }
+        };
+        Self { protocol, timeout, link, request: Vec::new() }
     }
 
     /// Performs one operation. Whatever the node answers, or does not, this ends within the timeout and never panics.
@@ -78,64 +117,147 @@ impl Client {
 
     /// As [`Client::perform`], for an operation that has only so much of its time left.
     pub async fn perform_within(&mut self, request: &Request<'_>, timeout: Duration) -> Answer {
-        let Some(operation) = self.protocol.operation(request.f) else {
-            let error = format!("the protocol {} does not teach `{}`", self.protocol.name, request.f);
+        let protocol = Arc::clone(&self.protocol);
+        let Some(operation) = protocol.operation(request.f) else {
+            let error = format!("the protocol {} does not teach `{}`", protocol.name, request.f);
             return Answer::broken(Outcome::Fail, request.value, error);
         };
         let purpose = operation.purpose;
         let limit_bytes = match purpose {
             // Many nodes say what they hold and who they are in one answer.
-            Purpose::Snapshot | Purpose::Status => MAX_SNAPSHOT_BYTES,
+            Purpose::Snapshot | Purpose::Status | Purpose::History => MAX_SNAPSHOT_BYTES,
             _ => MAX_ANSWER_BYTES,
         };
-        self.http.prepare(operation, request);
-        match self.http.exchange(timeout, limit_bytes).await {
-            Ok(reply) => operation.reading.judge(
-                purpose,
-                self.protocol.value_kind,
-                request.value,
-                reply.status,
-                reply.body,
-            ),
-            Err(Broken::Refused(error)) => {
-                Answer { refused: true, ..Answer::broken(Outcome::Fail, request.value, error) }
+        let answered = match &mut self.link {
+            Link::Http(http) => {
+                http.prepare(operation, request);
+                http.exchange(timeout, limit_bytes).await.map(|reply| {
+                    let Reply { status, body } = reply;
+                    operation.reading.judge(purpose, protocol.value_kind, request.value, status, body)
+                })
             }
-            Err(Broken::NotSent(error)) => Answer::broken(Outcome::Fail, request.value, error),
-            Err(Broken::NoAnswer(error)) => Answer::broken(purpose.unanswered(), request.value, error),
-            Err(Broken::Garbage(error, bytes)) => Answer {
-                raw: Some(answer::quote(&bytes)),
-                ..Answer::broken(purpose.unanswered(), request.value, error)
-            },
+            Link::Line(_) | Link::Console(_) => self.talk(operation, request, timeout, limit_bytes).await,
+        };
+        answered.unwrap_or_else(|broken| unanswered(broken, purpose, request.value))
+    }
+
+    /// Says a line; what came of it.
+    async fn talk(
+        &mut self,
+        operation: &protocol::Operation,
+        request: &Request<'_>,
+        timeout: Duration,
+        limit_bytes: usize,
+    ) -> Result<Answer, Broken> {
+        let Some(talk) = &operation.talk else {
+            return Err(Broken::NotSent(format!("the protocol has no line for `{}`", operation.name)));
+        };
+        if !talk::fits_a_line(request.value) {
+            return Err(Broken::NotSent(
+                "the value has a line end in it, which would end the request".into(),
+            ));
+        }
+        self.request.clear();
+        talk.line.render(&mut self.request, request);
+        self.request.push(b'\n');
+        let (purpose, kind) = (operation.purpose, self.protocol.value_kind);
+        match &mut self.link {
+            Link::Console(console) => {
+                console.say(&self.request, timeout).await?;
+                Ok(Answer::ok(request.value.clone(), None))
+            }
+            Link::Line(line) => {
+                let ends = |line: &str| talk.end.as_ref().is_none_or(|end| end.is_match(line));
+                // A subscription may deliver before it is confirmed.
+                let delivers =
+                    |line: &str| purpose == Purpose::Subscribe && self.protocol.delivery(line).is_some();
+                let last = |line: &str| ends(line) && !delivers(line);
+                let body = line.exchange(&self.request, last, timeout, limit_bytes).await?;
+                let judged =
+                    operation.reading.judge(purpose, kind, request.value, LINE_STATUS, body.as_bytes());
+                match &talk.entry {
+                    Some(entry) if judged.outcome == Outcome::Ok => {
+                        Ok(entry.entries(&body, request.key, kind))
+                    }
+                    _ => Ok(judged),
+                }
+            }
+            Link::Http(_) => Err(Broken::NotSent("lines are not said over HTTP".into())),
         }
     }
 
-    /// Whether the node gives a sign of life: any HTTP answer at all.
+    /// The next delivery to a client that has subscribed; `None`: the connection has ended. Waits for as long as it takes.
+    pub async fn delivered(&mut self) -> Option<(Option<String>, Entry)> {
+        let Link::Line(line) = &mut self.link else { return None };
+        loop {
+            let text = line.next(line::MAX_LINE_BYTES).await.ok()??;
+            if let Some(seen) = self.protocol.delivery(&self.protocol.plain.read(&text)) {
+                return Some((seen.key.map(str::to_owned), seen.entry));
+            }
+        }
+    }
+
+    /// Whether another line has been read already, so that [`Client::delivered`] need not wait for it.
+    pub fn has_more(&self) -> bool {
+        matches!(&self.link, Link::Line(line) if line.has_line())
+    }
+
+    /// Whether the node gives a sign of life: any HTTP answer at all, any line, or what the protocol says that it prints.
     ///
     /// # Errors
     /// What came instead, as a sentence.
     pub async fn ready(&mut self) -> Result<(), String> {
-        let Some(operation) = self.protocol.operation("ready") else {
+        if let Link::Console(console) = &self.link {
+            return match console.is_ready() {
+                true => Ok(()),
+                false => Err("it has not printed that it is ready".into()),
+            };
+        }
+        let protocol = Arc::clone(&self.protocol);
+        let Some(operation) = protocol.operation("ready") else {
             return Err("the protocol teaches no sign of life".into());
         };
-        self.http.prepare(operation, &Request::new("ready", "ready", &Value::Nil));
-        match self.http.exchange(self.timeout, MAX_SNAPSHOT_BYTES).await {
-            Ok(_) => Ok(()),
-            Err(
-                Broken::Refused(error)
-                | Broken::NotSent(error)
-                | Broken::NoAnswer(error)
-                | Broken::Garbage(error, _),
-            ) => Err(error),
-        }
+        let request = Request::new("ready", "ready", &Value::Nil);
+        let answered = match &mut self.link {
+            Link::Http(http) => {
+                http.prepare(operation, &request);
+                http.exchange(self.timeout, MAX_SNAPSHOT_BYTES).await.map(|_| ())
+            }
+            _ => self.talk(operation, &request, self.timeout, MAX_ANSWER_BYTES).await.map(|_| ()),
+        };
+        answered.map_err(|broken| match broken {
+            Broken::Refused(error)
+            | Broken::NotSent(error)
+            | Broken::NoAnswer(error)
+            | Broken::Garbage(error, _) => error,
+        })
     }
 
     /// Closes the connection: what is asked next is asked on a new one.
     pub fn disconnect(&mut self) {
-        self.http.disconnect();
+        match &mut self.link {
+            Link::Http(http) => http.disconnect(),
+            Link::Line(line) => line.disconnect(),
+            Link::Console(_) => {}
+        }
     }
 
     /// What it speaks.
     pub fn protocol(&self) -> &Arc<Protocol> {
         &self.protocol
+    }
+}
+
+/// Lines have no status: rules that ask for one are for HTTP.
+const LINE_STATUS: u16 = 200;
+
+fn unanswered(broken: Broken, purpose: Purpose, value: &Value) -> Answer {
+    match broken {
+        Broken::Refused(error) => Answer { refused: true, ..Answer::broken(Outcome::Fail, value, error) },
+        Broken::NotSent(error) => Answer::broken(Outcome::Fail, value, error),
+        Broken::NoAnswer(error) => Answer::broken(purpose.unanswered(), value, error),
+        Broken::Garbage(error, bytes) => {
+            Answer { raw: Some(answer::quote(&bytes)), ..Answer::broken(purpose.unanswered(), value, error) }
+        }
     }
 }

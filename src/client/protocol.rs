@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use super::answer::{Purpose, Reading, ValueKind};
 use super::decode;
+use super::talk::{Plain, Seen, Shown, Talk};
 use super::template::{Template, suggest};
 
 /// The protocols that come with the harness: name and file.
@@ -34,7 +35,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// The operations a protocol file may teach: name and what each is for. A new one is a line here.
-pub(super) const OPERATIONS: [(&str, Purpose); 9] = [
+pub(super) const OPERATIONS: [(&str, Purpose); 13] = [
     ("read", Purpose::Read),
     ("write", Purpose::Write),
     ("delete", Purpose::Delete),
@@ -42,14 +43,37 @@ pub(super) const OPERATIONS: [(&str, Purpose); 9] = [
     ("session-read", Purpose::Read),
     ("eventual-read", Purpose::Read),
     ("snapshot", Purpose::Snapshot),
+    ("broadcast", Purpose::Send),
+    ("publish", Purpose::Send),
+    ("history", Purpose::History),
+    ("subscribe", Purpose::Subscribe),
     ("status", Purpose::Status),
     ("ready", Purpose::Ready),
 ];
+
+/// What carries requests and answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// Lines of text over TCP.
+    Line,
+    /// Lines of text to a process's standard input; what it delivers is read from its standard output.
+    Stdio,
+}
 
 /// How to talk to a node.
 #[derive(Clone, Debug)]
 pub struct Protocol {
     pub(super) name: String,
+    pub(super) transport: Transport,
+    /// What a line that delivers a message looks like.
+    pub(super) deliver: Option<Shown>,
+    /// `stdio`: what a node prints when it is ready; `None`: it is as soon as it runs.
+    pub(super) ready_line: Option<regex::Regex>,
+    /// How lines are read.
+    pub(super) plain: Plain,
     pub(super) value_kind: ValueKind,
     pub(super) keep_alive: bool,
     pub(super) operations: Vec<Operation>,
@@ -65,6 +89,8 @@ pub(super) struct Operation {
     /// Names and values, apart from those the client sets itself.
     pub headers: Vec<(String, Template)>,
     pub body: Option<Template>,
+    /// Instead of all that where the transport is lines.
+    pub talk: Option<Talk>,
     pub reading: Reading,
 }
 
@@ -112,9 +138,35 @@ impl Protocol {
 
     /// The operations a load's `mix` may name.
     pub fn operations(&self) -> impl Iterator<Item = &'static str> + '_ {
-        let mixable =
-            |operation: &&Operation| operation.purpose.mutates() || operation.purpose == Purpose::Read;
+        let mixable = |operation: &&Operation| {
+            operation.purpose.mutates() || matches!(operation.purpose, Purpose::Read | Purpose::History)
+        };
         self.operations.iter().filter(mixable).map(|operation| operation.name)
+    }
+
+    /// What carries requests and answers.
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Whether it knows what a delivery looks like.
+    pub fn delivers(&self) -> bool {
+        self.deliver.is_some()
+    }
+
+    /// What `line` delivers; `None`: it is another kind of line.
+    pub(super) fn delivery<'a>(&self, line: &'a str) -> Option<Seen<'a>> {
+        self.deliver.as_ref()?.read(line, self.value_kind)
+    }
+
+    /// Whether nodes print that they are ready.
+    pub(super) fn has_ready_line(&self) -> bool {
+        self.ready_line.is_some()
+    }
+
+    /// Whether this line says so.
+    pub(super) fn announces_ready(&self, line: &str) -> bool {
+        self.ready_line.as_ref().is_some_and(|ready| ready.is_match(line))
     }
 
     /// Whether it teaches `name`.
@@ -134,7 +186,8 @@ impl Protocol {
 
     /// Whether the operation `name` carries a value of its own.
     pub fn carries_value(&self, name: &str) -> bool {
-        self.operation(name).is_some_and(|operation| operation.purpose == Purpose::Write)
+        let carries = |operation: &Operation| matches!(operation.purpose, Purpose::Write | Purpose::Send);
+        self.operation(name).is_some_and(carries)
     }
 
     /// Whether a client of `name` can learn who leads: a node can be asked for its role, or its answer may say.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::console::Console;
 use super::log::{Lines, Log, Mark};
 
 /// The draining of one life of a node. Dropping it ends the draining at once.
@@ -24,18 +25,27 @@ struct Done {
 }
 
 impl Drain {
-    /// Starts a thread that reads both streams to their end.
+    /// Starts a thread that reads both streams to their end; `heard` hears the first one too, as that life of the node.
     pub(crate) fn start(
         node: &str,
         log: Arc<Log>,
         out: PipeReader,
         err: PipeReader,
+        heard: Option<(Arc<dyn Console>, u64)>,
     ) -> std::io::Result<Self> {
         let (stopped, stop) = std::io::pipe()?;
         let done = Arc::new(Done::default());
         let told = Arc::clone(&done);
         std::thread::Builder::new().name(format!("log {node}")).spawn(move || {
-            drain(&log, out, err, &stopped);
+            let hear = |bytes: &[u8]| {
+                if let Some((console, life)) = &heard {
+                    console.printed(*life, bytes);
+                }
+            };
+            drain(&log, out, err, &stopped, hear);
+            if let Some((console, life)) = &heard {
+                console.closed(*life);
+            }
             *told.flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
             told.changed.notify_all();
         })?;
@@ -57,7 +67,7 @@ impl Drain {
     }
 }
 
-fn drain(log: &Log, out: PipeReader, err: PipeReader, stopped: &PipeReader) {
+fn drain(log: &Log, out: PipeReader, err: PipeReader, stopped: &PipeReader, hear: impl Fn(&[u8])) {
     let mut streams = [(Some(out), Lines::new(Mark::Out)), (Some(err), Lines::new(Mark::Err))];
     let mut buffer = vec![0_u8; 64 * 1024];
     while streams.iter().any(|(pipe, _)| pipe.is_some()) {
@@ -75,10 +85,15 @@ fn drain(log: &Log, out: PipeReader, err: PipeReader, stopped: &PipeReader) {
         if ready[2] {
             break;
         }
-        for ((pipe, lines), ready) in streams.iter_mut().zip(ready) {
+        for (place, ((pipe, lines), ready)) in streams.iter_mut().zip(ready).enumerate() {
             let Some(open) = pipe.as_mut().filter(|_| ready) else { continue };
             match open.read(&mut buffer) {
-                Ok(count) if count > 0 => lines.push(log, &buffer[..count]),
+                Ok(count) if count > 0 => {
+                    if place == 0 {
+                        hear(&buffer[..count]);
+                    }
+                    lines.push(log, &buffer[..count]);
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 _ => {
                     lines.finish(log);
@@ -104,7 +119,7 @@ mod tests {
         let log = Arc::new(Log::create(&dir.path().join("A.log"), 1000, Instant::now()).unwrap());
         let (out, mut out_writer) = std::io::pipe().unwrap();
         let (err, err_writer) = std::io::pipe().unwrap();
-        let drain = Drain::start("A", Arc::clone(&log), out, err).unwrap();
+        let drain = Drain::start("A", Arc::clone(&log), out, err, None).unwrap();
         out_writer.write_all(b"half a li").unwrap();
         drop(out_writer);
         assert!(!drain.wait(Duration::from_millis(10)), "stderr is still open");
@@ -114,7 +129,7 @@ mod tests {
 
         let (out, out_writer) = std::io::pipe().unwrap();
         let (err, _err_writer) = std::io::pipe().unwrap();
-        let drain = Drain::start("A", log, out, err).unwrap();
+        let drain = Drain::start("A", log, out, err, None).unwrap();
         let done = Arc::clone(&drain.done);
         drop(drain);
         let flag = done.flag.lock().unwrap();

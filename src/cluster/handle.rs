@@ -117,11 +117,12 @@ impl Cluster {
                 return Err(ClusterError::AlreadyRunning { node: node.to_owned(), pid });
             }
         };
-        *life = Life { stage: Stage::Starting, pid: life.pid, ..Life::default() };
+        let number = if life.stage == Stage::Never { 0 } else { life.number + 1 };
+        *life = Life { stage: Stage::Starting, pid: life.pid, number, ..Life::default() };
         drop(life);
         let command = shell_words::join(&spec.argv);
         known.log.remark(&format!("starting: {command}"));
-        let outcome = self.request_start(known).and_then(|()| {
+        let outcome = self.request_start(known, number).and_then(|()| {
             let answered = |life: &Life| life.answer.is_some() || self.shared.check_open().is_err();
             let answer = known.wait_until(deadline, answered).answer.take();
             match answer {
@@ -142,13 +143,21 @@ impl Cluster {
         outcome
     }
 
-    fn request_start(&self, node: &Node) -> Result<(), ClusterError> {
+    fn request_start(&self, node: &Node, life: u64) -> Result<(), ClusterError> {
         let spec = &node.spec;
         let failed = |error| ClusterError::Io { node: spec.id.clone(), error };
         let (out, out_writer) = io::pipe().map_err(failed)?;
         let (err, err_writer) = io::pipe().map_err(failed)?;
-        let stdin = std::fs::File::open("/dev/null").map_err(failed)?;
-        let drain = Drain::start(&spec.id, Arc::clone(&node.log), out, err).map_err(failed)?;
+        let stdin = match &spec.console {
+            None => OwnedFd::from(std::fs::File::open("/dev/null").map_err(failed)?),
+            Some(console) => {
+                let (stdin, input) = io::pipe().map_err(failed)?;
+                console.opened(life, input);
+                stdin.into()
+            }
+        };
+        let heard = spec.console.clone().map(|console| (console, life));
+        let drain = Drain::start(&spec.id, Arc::clone(&node.log), out, err, heard).map_err(failed)?;
         node.lock().drain = Some(drain);
         let start = Request::Start {
             node: spec.id.clone(),
@@ -157,7 +166,7 @@ impl Cluster {
             cwd: spec.cwd.clone().into_os_string(),
             links: spec.links.clone(),
         };
-        let stdio = [OwnedFd::from(stdin), out_writer.into(), err_writer.into()];
+        let stdio = [stdin, out_writer.into(), err_writer.into()];
         let sent = self.shared.request(&start, &stdio.each_ref().map(|fd| fd.as_raw_fd()));
         sent.map_err(|_| self.shared.check_open().err().unwrap_or(ClusterError::WardenLost))
     }

@@ -50,6 +50,8 @@ pub(crate) struct Life {
     /// What the warden said to the last request to start it.
     pub(crate) answer: Option<Result<Pid, String>>,
     pub(crate) drain: Option<Drain>,
+    /// How many lives there were before this one.
+    pub(crate) number: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

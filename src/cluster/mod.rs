@@ -20,6 +20,7 @@
 //! dies with the run), but no longer as one of its node; and if at the same time the warden itself is killed with
 //! SIGKILL, it escapes.
 
+pub mod console;
 mod drain;
 mod error;
 mod handle;
@@ -79,6 +80,8 @@ pub struct NodeSpec {
     /// Where it is told that its peers are: a connection to one of the cluster's ports anywhere else is a
     /// [`NodeEvent::Connects`] (Linux).
     pub links: Vec<SocketAddr>,
+    /// Who talks to it by standard input and output; `None`: nobody, it reads /dev/null.
+    pub console: Option<std::sync::Arc<dyn console::Console>>,
 }
 
 /// What happened to the cluster without being asked at that moment.

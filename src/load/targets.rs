@@ -1,13 +1,12 @@
 //! The nodes, as clients reach them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Leaders, Live};
-use crate::client::{Address, Client, Protocol};
+use crate::client::{Client, Console, Protocol, Way};
 use crate::history::recorder::Recorder;
 
 /// All that clients and probers share.
@@ -24,7 +23,7 @@ pub struct Targets {
 #[derive(Debug)]
 pub(super) struct Target {
     pub id: Arc<str>,
-    address: Address,
+    way: Way,
     permits: Option<Semaphore>,
 }
 
@@ -34,17 +33,16 @@ impl Targets {
     pub fn new(
         protocol: Arc<Protocol>,
         recorder: Arc<Recorder>,
-        nodes: &[(String, SocketAddr)],
+        nodes: &[(String, impl Into<Way> + Clone)],
         timeout: Duration,
         max_in_flight: Option<u32>,
     ) -> Arc<Self> {
-        let target = |(id, address): &(String, SocketAddr)| Target {
-            id: id.as_str().into(),
-            address: Address::from(*address),
-            permits: max_in_flight.map(|most| Semaphore::new(most.max(1) as usize)),
-        };
+        let permits = || max_in_flight.map(|most| Semaphore::new(most.max(1) as usize));
         let live = Live::new(nodes.iter().map(|(id, _)| id.as_str()));
-        let list: Vec<Target> = nodes.iter().map(target).collect();
+        let mut list = Vec::new();
+        for (id, way) in nodes {
+            list.push(Target { id: id.as_str().into(), way: way.clone().into(), permits: permits() });
+        }
         let leaders = Leaders::new(list.iter().map(|target| &target.id));
         Arc::new(Self { protocol, recorder, live, leaders, list, timeout })
     }
@@ -69,13 +67,22 @@ impl Targets {
         let authority = hint.split_once("://").map_or(hint, |(_, rest)| rest);
         let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
         let port: u16 = authority.rsplit_once(':')?.1.parse().ok()?;
-        self.list.iter().position(|target| target.address.port() == port)
+        let at = |target: &Target| matches!(&target.way, Way::Net(address) if address.port() == port);
+        self.list.iter().position(at)
+    }
+
+    /// The node's standard input and output, where clients talk to it by these.
+    pub fn console(&self, place: usize) -> Option<&Arc<Console>> {
+        match &self.list.get(place)?.way {
+            Way::Console(console) => Some(console),
+            Way::Net(_) => None,
+        }
     }
 
     /// A new connection to the node at `place` of the list; `None`: there is no such node.
     pub fn client(&self, place: usize) -> Option<Client> {
         let target = self.list.get(place)?;
-        Some(Client::new(Arc::clone(&self.protocol), target.address.clone(), self.timeout))
+        Some(Client::new(Arc::clone(&self.protocol), target.way.clone(), self.timeout))
     }
 }
 

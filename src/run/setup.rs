@@ -212,6 +212,7 @@ fn specs(
             log_limit_bytes: workload.cluster.log_limit,
             ports: vec![port],
             links,
+            console: None,
         });
     }
     Ok(specs)

@@ -52,6 +52,7 @@ fn spec(dir: &Path, id: &str, argv: &[&str]) -> NodeSpec {
         log_limit_bytes: 1 << 20,
         ports: Vec::new(),
         links: Vec::new(),
+        console: None,
     }
 }
 

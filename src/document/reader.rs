@@ -217,6 +217,14 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Its value as a truth value; anything else is reported.
+    pub fn truth(&self) -> Option<bool> {
+        match &self.node.val {
+            Val::Bool(truth) => Some(*truth),
+            _ => self.wrong_type("true or false"),
+        }
+    }
+
     /// An integer in `range`.
     pub fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());

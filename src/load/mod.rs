@@ -14,9 +14,11 @@ mod live;
 mod plan;
 mod probe;
 mod status;
+mod subscriber;
 mod targets;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -27,6 +29,7 @@ pub use live::{Counts, Live, LoadStats, NodeStats, Sample};
 pub use plan::{Plan, Planned, Stream};
 pub use probe::Prober;
 pub use status::StatusWatch;
+pub use subscriber::{Numbers, Subscribers};
 pub use targets::Targets;
 
 use crate::client::{Answer, Client, Request};
@@ -80,6 +83,8 @@ struct Session {
     operations: Vec<Operation>,
     /// What the nodes gave it to carry; a session that ends takes it along.
     token: Option<Arc<str>>,
+    /// A publication of unknown outcome, to be published again under the same name.
+    again: Option<(Arc<str>, Value)>,
 }
 
 /// One of the mix.
@@ -87,6 +92,10 @@ struct Operation {
     f: Arc<str>,
     mutates: bool,
     carries_value: bool,
+    /// Whether it is about a key. A broadcast is for everybody.
+    keyed: bool,
+    /// Whether it is asked for again, as the same, when nobody knows what came of it.
+    repeats: bool,
 }
 
 impl Session {
@@ -102,6 +111,8 @@ impl Session {
             f: Arc::clone(f),
             mutates: protocol.mutates(f),
             carries_value: protocol.carries_value(f),
+            keyed: &**f != "broadcast",
+            repeats: &**f == "publish",
         };
         let operations = plan.operations().map(operation).collect();
         Self {
@@ -114,6 +125,7 @@ impl Session {
             clients: targets.list.iter().map(|_| None).collect(),
             operations,
             token: None,
+            again: None,
         }
     }
 
@@ -164,12 +176,19 @@ impl Session {
         missed
     }
 
-    async fn perform(&mut self, planned: Planned, paced: bool, end: Instant) {
+    async fn perform(&mut self, mut planned: Planned, paced: bool, end: Instant) {
         let targets = Arc::clone(&self.targets);
-        let Some(&Operation { ref f, mutates, carries_value }) = self.operations.get(planned.f) else {
+        let Some(&Operation { ref f, mutates, carries_value, keyed, repeats }) =
+            self.operations.get(planned.f)
+        else {
             return;
         };
         let f = Arc::clone(f);
+        if repeats && let Some((key, value)) = self.again.take() {
+            // Elsewhere, where there is an elsewhere: the node that did not answer may be gone.
+            (planned.key, planned.value) = (key, value);
+            planned.node = (planned.node + 1) % targets.list.len();
+        }
         let first = match planned.route {
             Route::Leader => targets.leaders.believed().unwrap_or(planned.node),
             _ => planned.node,
@@ -182,7 +201,8 @@ impl Session {
         };
         let nothing = Value::Nil;
         let value = if carries_value { &planned.value } else { &nothing };
-        let asked = Asked { process: self.process, f: &f, key: Some(&planned.key), value, node: &target.id };
+        let key = keyed.then_some(&*planned.key);
+        let asked = Asked { process: self.process, f: &f, key, value, node: &target.id };
         targets.live.begun(first, planned.at);
         targets.recorder.invoke(asked);
         let began = Instant::now();
@@ -210,7 +230,11 @@ impl Session {
             targets.recorder.complete_deferred(asked, answer.completion());
         }
         targets.live.ended(place, &f, &answer);
+        if carries_value && answer.outcome == Outcome::Ok {
+            targets.acked.fetch_add(1, Ordering::Relaxed);
+        }
         if mutates && answer.outcome == Outcome::Info {
+            self.again = repeats.then_some((planned.key, planned.value));
             // The process still has that operation under way, for all anyone knows: another takes its place.
             self.process += self.plan.concurrency();
             self.clients.iter_mut().for_each(|client| *client = None);

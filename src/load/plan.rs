@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Numbers;
 use crate::history::Value;
 use crate::seed::Rng;
 use crate::workload::{LoadSpec, Route};
@@ -47,6 +48,9 @@ pub struct Plan {
     burst: u32,
     mix: Vec<(Arc<str>, u32, Route)>,
     status_probes: bool,
+    /// Values are texts of at least so many bytes; `None`: numbers.
+    message_bytes: Option<usize>,
+    subscribers: u64,
 }
 
 impl Plan {
@@ -64,7 +68,22 @@ impl Plan {
             burst: spec.burst.max(1),
             mix: mix.collect(),
             status_probes: false,
+            message_bytes: spec.message_bytes(),
+            subscribers: match spec.kind.as_str() {
+                "log" => u64::from(spec.keys) * nodes as u64 * u64::from(spec.subscribers),
+                _ => 0,
+            },
         }
+    }
+
+    /// The processes of the subscribers, `each` of them a node and topic.
+    pub fn subscribers(&self, each: u32) -> Numbers {
+        Numbers { first: self.concurrency() - self.subscribers, stride: self.concurrency(), each }
+    }
+
+    /// The topics of a log's load: its keys, which are never replaced.
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        (0..self.keys).map(|slot| self.key(0, slot)).collect()
     }
 
     /// With a prober of each node's status beside the other processes, if `yes`.
@@ -77,10 +96,11 @@ impl Plan {
         self.clients
     }
 
-    /// Processes at a time: clients, one prober a node, and one more a node where their status is asked for. A client's
-    /// next incarnation has a number so much higher.
+    /// Processes at a time: clients, one prober a node, one more a node where their status is asked for, and subscribers. The
+    /// next incarnation of a client has a number so much higher.
     pub fn concurrency(&self) -> u64 {
-        u64::from(self.clients) + self.nodes as u64 * if self.status_probes { 2 } else { 1 }
+        let probers = self.nodes as u64 * if self.status_probes { 2 } else { 1 };
+        u64::from(self.clients) + probers + self.subscribers
     }
 
     /// How long.
@@ -148,6 +168,20 @@ impl Plan {
         ((at.as_nanos() + head_start_ns) / rotate_ns) as u64
     }
 
+    fn value(&self, number: u64) -> Value {
+        match self.message_bytes {
+            None => Value::int(number as i64),
+            Some(bytes) => {
+                let mut text = format!("m{number}");
+                if text.len() < bytes {
+                    text.push('.');
+                    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len())));
+                }
+                Value::Text(text.into())
+            }
+        }
+    }
+
     fn key(&self, era: u64, slot: u64) -> Arc<str> {
         format!("k{}", era * self.keys + slot + 1).into()
     }
@@ -204,7 +238,7 @@ impl Stream {
             at,
             f,
             key: plan.key(plan.era(slot, at), slot),
-            value: Value::int((number * u64::from(plan.clients) + u64::from(self.client) + 1) as i64),
+            value: plan.value(number * u64::from(plan.clients) + u64::from(self.client) + 1),
             node,
             route,
         }
@@ -235,6 +269,8 @@ mod tests {
             burst: 1,
             mix: vec![("read".into(), 1), ("write".into(), 3)],
             sessions: Sessions::Sticky,
+            size: 0,
+            subscribers: 0,
             routes: BTreeMap::new(),
         }
     }

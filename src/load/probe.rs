@@ -81,6 +81,21 @@ impl Prober {
         answer
     }
 
+    /// The log the node shows of a topic, recorded as one `history` operation.
+    pub async fn history(&mut self, key: &str) -> Answer {
+        let targets = Arc::clone(&self.targets);
+        let target = &targets.list[self.place];
+        let f = "history";
+        let asked = Asked { process: self.process, f, key: Some(key), value: &Value::Nil, node: &target.id };
+        let permit = target.permit().await;
+        targets.recorder.invoke(asked);
+        let answer = self.client.perform(&Request::new(f, key, &Value::Nil)).await;
+        drop(permit);
+        targets.recorder.complete(asked, answer.completion());
+        targets.live.probed(self.place, f, &answer);
+        answer
+    }
+
     async fn read_all(&mut self, read: &str, keys: &[Arc<str>]) -> Answer {
         let targets = Arc::clone(&self.targets);
         let mut held = BTreeMap::new();

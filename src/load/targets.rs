@@ -1,6 +1,7 @@
 //! The nodes, as clients reach them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -17,6 +18,8 @@ pub struct Targets {
     pub(super) live: Arc<Live>,
     pub(super) leaders: Leaders,
     pub(super) list: Vec<Target>,
+    /// Messages that nodes have taken so far.
+    pub(super) acked: AtomicU64,
     pub(super) timeout: Duration,
 }
 
@@ -44,7 +47,7 @@ impl Targets {
             list.push(Target { id: id.as_str().into(), way: way.clone().into(), permits: permits() });
         }
         let leaders = Leaders::new(list.iter().map(|target| &target.id));
-        Arc::new(Self { protocol, recorder, live, leaders, list, timeout })
+        Arc::new(Self { protocol, recorder, live, leaders, list, acked: AtomicU64::new(0), timeout })
     }
 
     /// The counters.
@@ -69,6 +72,16 @@ impl Targets {
         let port: u16 = authority.rsplit_once(':')?.1.parse().ok()?;
         let at = |target: &Target| matches!(&target.way, Way::Net(address) if address.port() == port);
         self.list.iter().position(at)
+    }
+
+    /// Whether the protocol knows how to subscribe, and what is delivered then.
+    pub fn can_subscribe(&self) -> bool {
+        self.protocol.has("subscribe") && self.protocol.delivers()
+    }
+
+    /// Messages that nodes have taken so far.
+    pub fn acked(&self) -> u64 {
+        self.acked.load(Ordering::Relaxed)
     }
 
     /// The node's standard input and output, where clients talk to it by these.

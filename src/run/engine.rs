@@ -22,7 +22,7 @@ use crate::check;
 use crate::fault::nemesis::{Ineffective, Nemesis};
 use crate::fault::world::Message;
 use crate::history::{History, Phase, reader};
-use crate::load::{self, LoadStats, Plan, StatusWatch};
+use crate::load::{self, LoadStats, Plan, StatusWatch, Subscribers};
 use crate::report::build::{Checked, RunFacts};
 use crate::report::progress::{ProgressMode, RunEvent};
 use crate::report::results::{Failure, NotUnderstood, Results, Versions};
@@ -142,6 +142,7 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
         outcome.notes.push(error.to_string());
     }
 
+    let subscribers = subscribers(workload, &shared, &plan, &runtime);
     let (stop, stopped) = watch::channel(false);
     let load = runtime.spawn(load::run(Arc::clone(&plan), Arc::clone(&shared.targets), epoch, stopped));
     while !load.is_finished() {
@@ -163,6 +164,7 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
         shared: &shared,
         runtime: &runtime,
         plan: &plan,
+        subscribers: subscribers.as_ref(),
         nemesis: &outbox,
         lost: &lost,
     };
@@ -173,6 +175,10 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     }
     if !cut_short {
         end_watch(watch, &runtime);
+    }
+    if let Some(subscribers) = subscribers {
+        runtime.block_on(subscribers.end());
+        shared.recorder.flush();
     }
     // Of replicas that were not given their time nothing may be concluded, so the history must not say that it was over.
     if settled {
@@ -191,6 +197,20 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     shut_down(shared, runtime, outcome);
     drop(ports);
     Ok(())
+}
+
+/// Subscribers of every topic at every node, where the load is a log's and the protocol knows how to subscribe.
+fn subscribers(
+    workload: &Workload,
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    runtime: &Runtime,
+) -> Option<Subscribers> {
+    let each = workload.load.subscribers;
+    if workload.load.kind != "log" || each == 0 || !shared.targets.can_subscribe() {
+        return None;
+    }
+    Some(Subscribers::start(runtime.handle(), &shared.targets, &plan.topics(), plan.subscribers(each)))
 }
 
 /// How often the run looks whether it should end.
@@ -212,6 +232,7 @@ struct Ending<'a> {
     shared: &'a Arc<Shared>,
     runtime: &'a Runtime,
     plan: &'a Plan,
+    subscribers: Option<&'a Subscribers>,
     nemesis: &'a Sender<Message>,
     lost: &'a Mutex<Option<String>>,
 }
@@ -240,8 +261,9 @@ impl Ending<'_> {
             std::thread::sleep(WATCH_POLL);
         }
         phase(shared, Phase::Settle);
-        let keys = self.plan.keys_until(shared.targets.live().scheduled_until());
-        let agreed = self.runtime.block_on(settle(self.workload, shared, &keys, &|| self.cut_short()));
+        let cut_short = || self.cut_short();
+        let settling = settle(self.workload, shared, self.plan, self.subscribers, &cut_short);
+        let agreed = self.runtime.block_on(settling);
         if agreed {
             let ms = u64::try_from(healed.elapsed().as_millis()).unwrap_or(u64::MAX);
             shared.recorder.nemesis("converged", None, &json!({"ms": ms}));

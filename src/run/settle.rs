@@ -8,16 +8,91 @@ use futures_util::future::join_all;
 
 use super::allowance::Allowance;
 use super::world::Shared;
+use crate::history::Entry;
 use crate::history::model::Held;
-use crate::load::Prober;
+use crate::load::{Plan, Prober, Subscribers};
 use crate::workload::Workload;
 
 /// How often the replicas are asked what they hold.
 const POLL: Duration = Duration::from_millis(50);
+/// How often they are asked for whole logs, which are long.
+const LOG_POLL: Duration = Duration::from_millis(250);
+
+/// Waits until everybody has everything, their time is up or it is cut short. Whether they have.
+pub async fn settle(
+    workload: &Workload,
+    shared: &Shared,
+    plan: &Plan,
+    subscribers: Option<&Subscribers>,
+    cut_short: &impl Fn() -> bool,
+) -> bool {
+    match workload.load.kind.as_str() {
+        "broadcast" => delivered(workload, shared, cut_short).await,
+        "log" => logs(workload, shared, &plan.topics(), subscribers, cut_short).await,
+        _ => {
+            let keys = plan.keys_until(shared.targets.live().scheduled_until());
+            replicas(workload, shared, &keys, cut_short).await
+        }
+    }
+}
+
+/// Waits until every node has delivered as much as was sent. A node that was started again begins anew, and never will;
+/// then the time passes.
+async fn delivered(workload: &Workload, shared: &Shared, cut_short: &impl Fn() -> bool) -> bool {
+    let nodes = &workload.cluster.nodes;
+    let allowance = Allowance::new(workload.settle_within, shared, nodes);
+    loop {
+        let consoles = (0..nodes.len()).filter_map(|place| shared.targets.console(place));
+        let sent = shared.targets.acked();
+        if consoles.map(|console| console.delivered()).all(|delivered| delivered >= sent) {
+            return true;
+        }
+        if allowance.is_over() || cut_short() {
+            return false;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Asks every node for every topic's log, again and again, until all show the same and every subscriber has its last entry.
+async fn logs(
+    workload: &Workload,
+    shared: &Shared,
+    topics: &[Arc<str>],
+    subscribers: Option<&Subscribers>,
+    cut_short: &impl Fn() -> bool,
+) -> bool {
+    let places = 0..workload.cluster.nodes.len();
+    let mut probers: Vec<_> =
+        places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
+    let allowance = Allowance::new(workload.settle_within, shared, &workload.cluster.nodes);
+    loop {
+        let mut agreed = true;
+        for topic in topics {
+            let answers = join_all(probers.iter_mut().map(|prober| prober.history(topic))).await;
+            let shown: Option<Vec<&Vec<Entry>>> =
+                answers.iter().map(|answer| answer.entries.as_deref()).collect();
+            let values =
+                |entries: &[Entry]| entries.iter().map(|entry| entry.value.clone()).collect::<Vec<_>>();
+            let same = shown
+                .as_ref()
+                .is_some_and(|shown| shown.windows(2).all(|pair| values(pair[0]) == values(pair[1])));
+            let last = shown.and_then(|shown| shown.first()?.last()).map(|entry| &entry.value);
+            agreed &= same && subscribers.is_none_or(|all| all.have(&shared.targets, topic, last));
+        }
+        if agreed {
+            return true;
+        }
+        if allowance.is_over() || cut_short() {
+            return false;
+        }
+        tokio::time::sleep(LOG_POLL).await;
+    }
+}
 
 /// Asks every node what it holds, again and again, until all agree, their time is up or it is cut short. Whether they
 /// agree.
-pub async fn settle(
+async fn replicas(
     workload: &Workload,
     shared: &Shared,
     keys: &[Arc<str>],

@@ -14,7 +14,8 @@ use super::elect;
 use super::engine::{Events, Options};
 use super::folder::Folder;
 use super::world::{Readiness, Shared};
-use crate::client::Protocol;
+use crate::client::{Console, Protocol, Transport, Way};
+use crate::cluster::console::Console as Listen;
 use crate::cluster::ports::{self, PortBlock};
 use crate::cluster::{Cluster, ExitStatus, Launch, NodeEvent, NodeSpec, NodeState};
 use crate::fault::world::{Exit, Message};
@@ -116,7 +117,7 @@ fn attempt(
     let main = workload.load.duration;
     let progress = Progress::new(options.progress, counters(targets.live()), main, recorder.clock());
     progress.event(&RunEvent::Phase(Phase::Setup));
-    let specs = specs(workload, folder, &ports, &network)?;
+    let specs = specs(workload, folder, &ports, &network, &targets)?;
     let (outbox, events) = mpsc::channel();
     let launch = Launch { run_id: workload.name.clone(), epoch: recorder.clock(), program: None };
     let cluster = Cluster::launch(launch, specs, outbox).map_err(SetupError::harness)?;
@@ -147,6 +148,8 @@ fn record_contract(workload: &Workload, recorder: &Recorder) {
         write_quorum: workload.cluster.write_quorum,
         read_quorum: workload.cluster.read_quorum,
         elect_within_ms: workload.cluster.elect_within.map(millis),
+        uniform: workload.cluster.uniform,
+        views: workload.cluster.views,
         ..Contract::default()
     };
     let mut value = serde_json::to_value(contract).unwrap_or_default();
@@ -177,8 +180,14 @@ fn targets(
 ) -> Result<Arc<Targets>, SetupError> {
     let base = workload.file.parent().map(PathBuf::from).unwrap_or_default();
     let protocol = Protocol::load(&workload.client.protocol, &base).map_err(SetupError::harness)?;
-    let addresses = ports.ports().map(|port| SocketAddr::from((HOST, port)));
-    let list: Vec<_> = workload.cluster.nodes.iter().cloned().zip(addresses).collect();
+    let way = |(id, port): (&String, u16)| {
+        let way = match protocol.transport() {
+            Transport::Stdio => Way::Console(Console::new(id, Arc::clone(&protocol), Arc::clone(recorder))),
+            Transport::Http | Transport::Line => Way::from(SocketAddr::from((HOST, port))),
+        };
+        (id.clone(), way)
+    };
+    let list: Vec<_> = workload.cluster.nodes.iter().zip(ports.ports()).map(way).collect();
     let ClientSpec { timeout, max_in_flight, .. } = workload.client;
     Ok(Targets::new(protocol, Arc::clone(recorder), &list, timeout, max_in_flight))
 }
@@ -188,6 +197,7 @@ fn specs(
     folder: &Folder,
     ports: &PortBlock,
     network: &Network,
+    targets: &Targets,
 ) -> Result<Vec<NodeSpec>, SetupError> {
     let ids = &workload.cluster.nodes;
     let parent = workload.cluster.dir.clone().unwrap_or_else(|| folder.nodes());
@@ -212,10 +222,28 @@ fn specs(
             log_limit_bytes: workload.cluster.log_limit,
             ports: vec![port],
             links,
-            console: None,
+            console: targets
+                .console(place)
+                .map(|console| Arc::new(Voice(Arc::clone(console))) as Arc<dyn Listen>),
         });
     }
     Ok(specs)
+}
+
+/// A node's console, as its cluster sees it.
+#[derive(Debug)]
+struct Voice(Arc<Console>);
+
+impl Listen for Voice {
+    fn opened(&self, life: u64, input: io::PipeWriter) {
+        self.0.opened(life, input);
+    }
+
+    fn printed(&self, life: u64, bytes: &[u8]) {
+        self.0.printed(life, bytes);
+    }
+
+    fn closed(&self, _life: u64) {}
 }
 
 /// Starts every node and waits until each has answered.

@@ -4,8 +4,11 @@
 pub const LATER_CHECKS: &[&str] = &["quorum", "leader"];
 
 /// Kinds of load, each with the operations its `mix` may name.
-pub const KNOWN_LOADS: &[(&str, &[&str])] =
-    &[("register", &["read", "write", "delete", "strong-read", "session-read", "eventual-read"])];
+pub const KNOWN_LOADS: &[(&str, &[&str])] = &[
+    ("register", &["read", "write", "delete", "strong-read", "session-read", "eventual-read"]),
+    ("broadcast", &["broadcast"]),
+    ("log", &["publish", "history"]),
+];
 
 /// Kinds of load of the design that this version does not support.
-pub const LATER_LOADS: &[&str] = &["set", "counter", "broadcast", "log"];
+pub const LATER_LOADS: &[&str] = &["set", "counter"];

@@ -137,6 +137,10 @@ pub struct ClusterSpec {
     pub ready_within: Duration,
     /// `limits.log`: bytes of log kept a node; what is beyond is counted and dropped.
     pub log_limit: u64,
+    /// `uniform`: what a node delivered before it crashed binds the others.
+    pub uniform: bool,
+    /// `views`: a node that the others cannot hear may be removed from the group.
+    pub views: bool,
 }
 
 /// `[client]`
@@ -176,6 +180,10 @@ pub struct LoadSpec {
     pub sessions: Sessions,
     /// `route`, by operation; what is not named goes as `sessions` says.
     pub routes: BTreeMap<String, Route>,
+    /// `size`: messages are filled up to so many bytes; 0: as short as they can be.
+    pub size: u32,
+    /// `subscribers`: of each topic at each node.
+    pub subscribers: u32,
 }
 
 /// Whom an operation is sent to.
@@ -207,6 +215,11 @@ impl Route {
 }
 
 impl LoadSpec {
+    /// What is sent where messages are: texts of at least so many bytes. `None`: values are numbers.
+    pub fn message_bytes(&self) -> Option<usize> {
+        matches!(self.kind.as_str(), "broadcast" | "log").then_some(self.size as usize)
+    }
+
     /// Whom the operation `f` is sent to.
     pub fn route(&self, f: &str) -> Route {
         self.routes.get(f).copied().unwrap_or(match self.sessions {

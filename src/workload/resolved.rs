@@ -87,6 +87,11 @@ fn cluster(workload: &Workload, root: &Table) -> Toml {
     if let Some(within) = spec.elect_within {
         put(&mut table, "elect-within", show_duration(within));
     }
+    for (name, declared) in [("uniform", spec.uniform), ("views", spec.views)] {
+        if declared {
+            put(&mut table, name, true);
+        }
+    }
     if !spec.env.is_empty() {
         let env: Toml = spec.env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
         put(&mut table, "env", env);
@@ -121,7 +126,15 @@ fn load(workload: &Workload) -> Toml {
     put(&mut table, "rate", spec.rate);
     put(&mut table, "duration", show_duration(spec.duration));
     put(&mut table, "keys", integer(u64::from(spec.keys)));
-    put(&mut table, "rotate", spec.rotate.map_or("never".to_owned(), show_duration));
+    if spec.kind != "log" {
+        put(&mut table, "rotate", spec.rotate.map_or("never".to_owned(), show_duration));
+    }
+    if spec.size > 0 {
+        put(&mut table, "size", show_size(u64::from(spec.size)));
+    }
+    if spec.kind == "log" {
+        put(&mut table, "subscribers", integer(u64::from(spec.subscribers)));
+    }
     put(&mut table, "burst", integer(u64::from(spec.burst)));
     put(&mut table, "sessions", if spec.sessions == Sessions::Roaming { "roaming" } else { "sticky" });
     let mix: Toml =

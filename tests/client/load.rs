@@ -24,6 +24,8 @@ const OK: &str = r#"{"ok":true,"value":17,"ts":9,"origin":"B"}"#;
 
 pub fn spec(clients: u32, rate: f64, duration_ms: u64) -> LoadSpec {
     LoadSpec {
+        size: 0,
+        subscribers: 0,
         kind: "register".into(),
         clients,
         rate,

@@ -71,6 +71,16 @@ pub(in crate::workload) fn cluster_keys() -> Vec<Key> {
             "how long a majority that can talk may take to have a leader; absent: nothing is promised",
             duration_schema,
         ),
+        key(
+            "uniform",
+            "whether what a node delivered before it crashed binds the others (default false)",
+            || json!({ "type": "boolean" }),
+        ),
+        key(
+            "views",
+            "whether a node that the others cannot hear may be removed from the group (default false)",
+            || json!({ "type": "boolean" }),
+        ),
         key("limits", "what a node may use", || table_schema(&limits_keys(), &[])),
     ]
 }
@@ -227,7 +237,10 @@ pub(in crate::workload) fn cluster(
         let section = Section::open("cluster.limits", table, &field.node.at, &keys, &later, field.sink);
         section.field("log")?.unit(size, "16MiB")
     });
+    let truth = |name: &str| or_default(section.field(name), false, |field| field.truth());
     Some(ClusterSpec {
+        uniform: truth("uniform")?,
+        views: truth("views")?,
         nodes: nodes?,
         command: command?,
         env: env?.into_iter().collect(),

@@ -47,6 +47,16 @@ pub(in crate::workload) fn load_keys() -> Vec<Key> {
             "so many operations start at the same moment, on the same key (default 1)",
             || json!({ "type": "integer", "minimum": 1, "maximum": MAX_BURST }),
         ),
+        key(
+            "size",
+            "messages of a broadcast or log are filled up to so many bytes, \"64KiB\" (default: as short as they can be)",
+            || json!({ "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*([kKMGmg][iI]?)?[bB]\\s*$" }),
+        ),
+        key(
+            "subscribers",
+            "of each topic at each node, in a log's load (default 1)",
+            || json!({ "type": "integer", "minimum": 0, "maximum": MAX_SUBSCRIBERS }),
+        ),
         key("mix", "operations and their weights (default read 1, write 1)", || {
             let weight = || json!({ "type": "integer", "minimum": 0, "maximum": MAX_WEIGHT });
             let names = KNOWN_LOADS.iter().flat_map(|(_, operations)| *operations);
@@ -82,6 +92,9 @@ const MAX_RATE: f64 = 1_000_000.0;
 const MAX_KEYS: u64 = 1_000_000;
 const MAX_BURST: u64 = 1_000;
 const MAX_WEIGHT: u64 = 1_000_000;
+const MAX_SUBSCRIBERS: u64 = 100;
+/// The largest message, bytes: it has to fit into a line.
+const MAX_SIZE_BYTES: u64 = 512 * 1024;
 
 /// How long a load lasts when it does not say.
 pub(in crate::workload) const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -106,12 +119,20 @@ pub(in crate::workload) fn load(
     };
     let clients = whole("clients", 6, 1..=MAX_CLIENTS);
     let rate = or_default(section.field("rate"), 200.0, |field| field.number(0.0..=MAX_RATE));
-    let keys = whole("keys", 8, 1..=MAX_KEYS);
-    let rotate =
-        or_default(section.field("rotate"), Some(Duration::from_secs(1)), |field| match &field.node.val {
-            Val::Text(text) if text == "never" => Some(None),
-            _ => field.duration(Duration::from_millis(10)..=Duration::from_secs(7 * 86_400)).map(Some),
-        });
+    // Topics are few, and stay: what they are judged by is their whole log.
+    let is_log = kind == Some("log");
+    let keys = whole("keys", if is_log { 2 } else { 8 }, 1..=MAX_KEYS);
+    let every_second = Some(Duration::from_secs(1)).filter(|_| !is_log);
+    if let (true, Some(field)) = (is_log, section.field("rotate")) {
+        field.fail("replaces keys, but the keys of a log are its topics, which stay", "expected no `rotate`");
+    }
+    let rotate = or_default(section.field("rotate").filter(|_| !is_log), every_second, |field| match &field
+        .node
+        .val
+    {
+        Val::Text(text) if text == "never" => Some(None),
+        _ => field.duration(Duration::from_millis(10)..=Duration::from_secs(7 * 86_400)).map(Some),
+    });
     let burst = whole("burst", 1, 1..=MAX_BURST);
     if let (Some(clients), Some(burst), Some(field)) = (clients, burst, section.field("burst"))
         && burst > clients
@@ -121,7 +142,7 @@ pub(in crate::workload) fn load(
         return None;
     }
     let mix = match section.field("mix") {
-        None => default_mix(section, protocol),
+        None => default_mix(section, kind.unwrap_or(names[0]), protocol),
         Some(field) => mix(&field, kind.unwrap_or(names[0]), protocol),
     };
     let routes = match (section.field("route"), &mix) {
@@ -133,7 +154,18 @@ pub(in crate::workload) fn load(
         None => Some(Sessions::Sticky),
         Some(word) => word.map(|word| if word == "roaming" { Sessions::Roaming } else { Sessions::Sticky }),
     };
+    let size = or_default(section.field("size"), 0, |field| {
+        let bytes = field.unit(crate::document::units::size, "64KiB")?;
+        if bytes > MAX_SIZE_BYTES {
+            field.fail(format!("is {bytes} bytes"), format!("expected at most {MAX_SIZE_BYTES}"));
+            return None;
+        }
+        u32::try_from(bytes).ok()
+    });
+    let subscribers = whole("subscribers", 1, 0..=MAX_SUBSCRIBERS);
     Some(LoadSpec {
+        size: size?,
+        subscribers: subscribers?,
         kind: kind?.to_owned(),
         clients: clients?,
         rate: rate?,
@@ -147,10 +179,14 @@ pub(in crate::workload) fn load(
     })
 }
 
-fn default_mix(section: &Section<'_>, protocol: Option<&Protocol>) -> Option<Vec<(String, u32)>> {
-    const DEFAULT: [&str; 2] = ["read", "write"];
+fn default_mix(section: &Section<'_>, kind: &str, protocol: Option<&Protocol>) -> Option<Vec<(String, u32)>> {
+    let default: &[(&str, u32)] = match kind {
+        "broadcast" => &[("broadcast", 1)],
+        "log" => &[("publish", 4), ("history", 1)],
+        _ => &[("read", 1), ("write", 1)],
+    };
     if let Some(protocol) = protocol
-        && let Some(missing) = DEFAULT.into_iter().find(|name| !protocol.has(name))
+        && let Some((missing, _)) = default.iter().find(|(name, _)| !protocol.has(name))
     {
         let taught: Vec<&str> = protocol.operations().collect();
         section.fail(
@@ -163,7 +199,7 @@ fn default_mix(section: &Section<'_>, protocol: Option<&Protocol>) -> Option<Vec
         );
         return None;
     }
-    Some(DEFAULT.map(|name| (name.to_owned(), 1)).to_vec())
+    Some(default.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect())
 }
 
 fn routes(

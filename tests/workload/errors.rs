@@ -234,6 +234,12 @@ fn faults() {
             "throttle = \"64KiB/h\"",
             "throttle = \"0B/s\"",
             "reset = \"E\"",
+            "drop = 30",
+            "drop = \"30%\"",
+            "drop = { from = \"A\", to = \"B\" }",
+            "duplicate = { from = \"A\", share = 0 }",
+            "reorder = { share = 0.5, by = \"1s\" }",
+            "corrupt = { from = \"A\", to = \"A\", share = 0.5 }",
         ],
     );
     page.edits("at = \"3s\"", &["at = \"10s\"", "at = 3", "", "at = \"sometime\""]);

@@ -5,6 +5,7 @@ pub mod bypass;
 pub mod engine;
 pub mod folder;
 pub mod interrupt;
+pub mod provision;
 pub mod settle;
 pub mod setup;
 pub mod world;

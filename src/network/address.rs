@@ -78,8 +78,12 @@ fn try_places(
                 }
             };
             number += 1;
+            // As far apart as the real ones: nodes that know one port of a peer may work out the others.
+            let mut shift: Option<i32> = None;
             for &port in &peer.ports {
-                let wanted = SocketAddr::from((ip, if addressing == Addressing::Ports { 0 } else { port }));
+                let shifted = shift.and_then(|shift| u16::try_from(i32::from(port) + shift).ok());
+                let number = if addressing == Addressing::Ports { shifted.unwrap_or(0) } else { port };
+                let wanted = SocketAddr::from((ip, number));
                 let refused = |error| NetworkError::NoAddress {
                     from: opener.id.clone(),
                     to: peer.id.clone(),
@@ -99,6 +103,7 @@ fn try_places(
                     }
                     Err(error) => return Err(refused(error)),
                 };
+                shift.get_or_insert(i32::from(address.port()) - i32::from(port));
                 places.push(Place { from, to, port, address, reserved, datagrams });
             }
         }

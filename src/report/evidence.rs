@@ -215,7 +215,7 @@ fn on_links(links: &Map<String, Json>) -> String {
         ("duplicated_datagrams", "datagrams duplicated"),
         ("reordered_datagrams", "datagrams reordered"),
         ("corrupted_datagrams", "datagrams damaged"),
-        ("bypasses", "connections past the link"),
+        ("bypasses", "connections or datagrams past the link"),
     ];
     let sum = |name: &str| links.values().filter_map(|link| link.get(name)?.as_u64()).sum::<u64>();
     let counted: Vec<String> = COUNTERS

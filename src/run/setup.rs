@@ -348,8 +348,8 @@ pub(super) fn route(
                     // Once the nemesis has left, the run is over and the cluster is being ended.
                     let _ = nemesis.send(Message::Exited(node, exit_of(pid, status, log_tail)));
                 }
-                NodeEvent::Connects { node, address } => {
-                    if let Some(reached) = whereabouts.passed(&node, address) {
+                NodeEvent::Connects { node, address, datagrams } => {
+                    if let Some(reached) = whereabouts.passed(&node, address, datagrams) {
                         bypasses.add(&node, reached);
                     }
                 }

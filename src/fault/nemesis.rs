@@ -367,6 +367,7 @@ impl<W: World> Nemesis<W> {
                     let during = since(before, ever);
                     mishaps.add(*toll, &ever, &during);
                     crossing += datagrams(&during)
+                        + during.delayed_datagrams
                         + during.held_bytes
                         + during.held_connections
                         + during.delayed_bytes

@@ -133,9 +133,7 @@ impl Conduit {
 
     fn take_in(&mut self, bytes: &mut [u8], from: SocketAddr) {
         self.received += 1;
-        if self.face.port().is_none() {
-            self.face.touch(self.core.now_ms());
-        }
+        self.used(&self.face);
         let policy = self.state.policy;
         if policy.is_plain() && self.queue.is_empty() && self.behind.is_empty() {
             return self.hand_on(bytes, from, self.received);
@@ -234,7 +232,7 @@ impl Conduit {
     fn hand_on(&mut self, bytes: &[u8], from: SocketAddr, number: u64) {
         let to = self.face.real();
         let sent = self.sender(from).and_then(|sender| {
-            sender.touch(self.core.now_ms());
+            self.used(&sender);
             if let Some(sent) = sender.send(bytes, to) {
                 return sent;
             }
@@ -258,6 +256,13 @@ impl Conduit {
                 add(&counters.discarded_datagrams, 1);
                 self.core.cannot_send(self.lane.from, self.lane.to, &error);
             }
+        }
+    }
+
+    /// Flows end when they are silent, declared ports do not.
+    fn used(&self, face: &Face) {
+        if face.port().is_none() {
+            face.touch(self.core.now_ms());
         }
     }
 

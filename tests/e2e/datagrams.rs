@@ -1,5 +1,7 @@
 //! Nodes that talk to each other by UDP, with a second port and a table of peers in a file.
 
+use std::path::PathBuf;
+
 use serde_json::{Value as Json, json};
 
 use crate::support::{Lab, Spec, check, python, side_by_side};
@@ -13,13 +15,17 @@ const CONFIG: &str = r#"{"nodes": [
 
 /// Runs `udp_gossip.py` with `flags` under `faults`, each (at, for, what) in milliseconds.
 fn run(flags: &str, duration_ms: u64, settle: &str, faults: &[(u64, u64, &str)]) -> Option<(Lab, i32, Json)> {
-    let node = python("udp_gossip.py")?;
+    // Nodes run their own copies.
+    python("udp_gossip.py")?;
+    let sources: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/nodes"].iter().collect();
     let mut text = format!(
         "name = \"udp\"\nseed = 7\n[cluster]\nnodes = [\"A\", \"B\", \"C\"]\ndurability = \"memory\"\nready-within = \"60s\"\n\
-         command = {:?}\nports = {{ gossip = 1000 }}\nfiles = {{ \"etc/peers.json\" = '''{CONFIG}''' }}\n\
+         command = {:?}\ncopy = {sources:?}\nports = {{ gossip = 1000 }}\nfiles = {{ \"etc/peers.json\" = '''{CONFIG}''' }}\n\
          [client]\nprotocol = \"lab2\"\ntimeout = \"3s\"\nmax-in-flight = 2\n\
          [load]\nrate = 60\nduration = \"{duration_ms}ms\"\nkeys = 6\nrotate = \"150ms\"\n",
-        format!("{node} --id {{{{ id }}}} --port {{{{ port }}}} --config etc/peers.json {flags}"),
+        format!(
+            "python3 -B udp_gossip.py --id {{{{ id }}}} --port {{{{ port }}}} --config etc/peers.json {flags}"
+        ),
     );
     for (at_ms, for_ms, what) in faults {
         text += &format!("[[fault]]\nat = \"{at_ms}ms\"\nfor = \"{for_ms}ms\"\n{what}\n");
@@ -82,6 +88,8 @@ fn correct_nodes_pass_whatever_befalls_their_datagrams() {
         for node in ["A", "B", "C"] {
             let log = std::fs::read_to_string(lab.folder().join(format!("nodes/{node}.log"))).unwrap();
             assert!(!log.contains("Error"), "{log}");
+            assert!(log.contains("starting: python3 -B udp_gossip.py "), "{log}");
+            assert!(lab.folder().join(format!("nodes/{node}/hostile/base.py")).is_file());
             // Each has a table of its own, in which it is at its own address and the others are at their links'.
             let table =
                 std::fs::read_to_string(lab.folder().join(format!("nodes/{node}/etc/peers.json"))).unwrap();

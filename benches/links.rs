@@ -1,7 +1,8 @@
 //! What links cost, as ratios to a bare copy in the same run: `cargo bench --bench links -- [--quick] [NAME…]`.
 //!
 //! The bare copy is an accept loop and `copy_bidirectional_with_sizes` with 64 KiB buffers, on a runtime of the same
-//! kind. Rounds alternate between the two, as the machine's mood changes; the median of the rounds' ratios counts.
+//! kind. Rounds alternate between the two, as the machine's mood changes; the median of the rounds' ratios counts. For
+//! datagrams it is a loop of `recv_from` and `send_to` each way.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use harness::network::{Endpoint, LinkPolicy, Network, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::{Builder, Runtime};
 
 const BUFFER: usize = 64 * 1024;
@@ -55,8 +56,23 @@ fn main() {
             compare(name, unit, measure, &ways, &plan);
         }
     }
+    let ways_of_datagrams = Ways { bare: ways.bare_datagrams, ..ways };
+    let measures: [(&str, &str, Measure); 2] = [
+        ("datagrams, 1 on its way", "k/s", |to, plan| datagrams(to, 1, plan)),
+        ("datagrams, 64 on their way", "k/s", |to, plan| datagrams(to, 64, plan)),
+    ];
+    for (name, unit, measure) in measures {
+        if wanted(name) {
+            compare(name, unit, measure, &ways_of_datagrams, &plan);
+        }
+    }
     if wanted("delay") {
-        delays(&ways, &plan);
+        delays("delay overshoots by, ms", &ways_of_datagrams, || {
+            one_way(ways_of_datagrams.link, plan.samples)
+        });
+        delays("the same of datagrams, ms", &ways_of_datagrams, || {
+            one_way_datagrams(ways_of_datagrams.link, plan.samples)
+        });
     }
 }
 
@@ -64,6 +80,7 @@ fn main() {
 struct Ways {
     direct: SocketAddr,
     bare: SocketAddr,
+    bare_datagrams: SocketAddr,
     link: SocketAddr,
     network: Network,
     _runtimes: [Runtime; 2],
@@ -75,13 +92,15 @@ impl Ways {
         let direct = server.block_on(async { serve(listener().await) });
         let proxy = runtime(2, "bare");
         let bare = proxy.block_on(async { bare_copy(listener().await, direct) });
+        server.block_on(echo(direct));
+        let bare_datagrams = proxy.block_on(bare_forward(direct));
         let nodes = [
             Endpoint { id: "A".into(), ports: vec![] },
             Endpoint { id: "B".into(), ports: vec![direct.port()] },
         ];
         let network = Network::start(&nodes, &Options::default()).expect("the links");
         let link = network.address("A", "B", direct.port()).expect("a link");
-        Self { direct, bare, link, network, _runtimes: [server, proxy] }
+        Self { direct, bare, bare_datagrams, link, network, _runtimes: [server, proxy] }
     }
 }
 
@@ -135,6 +154,43 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         stream.write_all(&request).await?;
     }
     Ok(())
+}
+
+/// Sends every datagram back to where it came from.
+async fn echo(at: SocketAddr) {
+    let socket = UdpSocket::bind(at).await.expect("the port of the listener, for datagrams");
+    tokio::spawn(async move {
+        let mut buffer = vec![0; BUFFER];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            socket.send_to(&buffer[..length], from).await.expect("to be sent");
+        }
+    });
+}
+
+/// What a link does for one client, and nothing else.
+async fn bare_forward(upstream: SocketAddr) -> SocketAddr {
+    let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+    let near = Arc::new(bind().await.expect("a free port"));
+    let far = Arc::new(bind().await.expect("a free port"));
+    let address = near.local_addr().expect("its address");
+    let client = Arc::new(AtomicU64::new(0));
+    let (there, back) = ((Arc::clone(&near), Arc::clone(&far)), (far, near));
+    let known = Arc::clone(&client);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; BUFFER];
+        while let Ok((length, from)) = there.0.recv_from(&mut buffer).await {
+            known.store(from.port().into(), Ordering::Relaxed);
+            there.1.send_to(&buffer[..length], upstream).await.expect("to be sent");
+        }
+    });
+    tokio::spawn(async move {
+        let mut buffer = vec![0; BUFFER];
+        while let Ok((length, _)) = back.0.recv_from(&mut buffer).await {
+            let to = (Ipv4Addr::LOCALHOST, client.load(Ordering::Relaxed) as u16);
+            back.1.send_to(&buffer[..length], to).await.expect("to be sent");
+        }
+    });
+    address
 }
 
 /// Measures how much is done, in the unit of the table, and in how many seconds.
@@ -277,14 +333,42 @@ fn connections(to: SocketAddr, plan: &Plan) -> Done {
     Done { amount, seconds }
 }
 
-fn delays(ways: &Ways, plan: &Plan) {
-    println!("\n{:26} {:>9} {:>9}", "delay overshoots by, ms", "median", "p99     (targets 0.2 and 1)");
+fn talk(to: SocketAddr) -> std::net::UdpSocket {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    socket.connect(to).expect("a peer");
+    // A lost one is made up for after so long.
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+    socket
+}
+
+/// There and back, so many on their way at a time.
+fn datagrams(to: SocketAddr, window: usize, plan: &Plan) -> Done {
+    let socket = talk(to);
+    let begun = Instant::now();
+    let (mut done, mut missing) = (0_u64, window);
+    while begun.elapsed() < plan.round {
+        for _ in 0..missing {
+            socket.send(&[7; REQUEST]).expect("to be sent");
+        }
+        missing = match socket.recv(&mut [0; REQUEST]) {
+            Ok(_) => {
+                done += 1;
+                1
+            }
+            Err(_) => window,
+        };
+    }
+    Done { amount: done as f64 / 1e3, seconds: begun.elapsed().as_secs_f64() }
+}
+
+fn delays(title: &str, ways: &Ways, mut one_way: impl FnMut() -> Vec<f64>) {
+    println!("\n{title:26} {:>9} {:>9}", "median", "p99     (targets 0.2 and 1)");
     let asked = [0, 1, 2, 5, 10, 20, 50, 100];
     let mut undelayed = 0.0;
     for ms in asked {
         let policy = LinkPolicy { delay: Duration::from_millis(ms), ..LinkPolicy::default() };
         ways.network.set("A", "B", policy).expect("a link");
-        let mut took = one_way(ways.link, plan.samples);
+        let mut took = one_way();
         took.sort_by(f64::total_cmp);
         let [median, p99] = [took[took.len() / 2], took[took.len() * 99 / 100]].map(|took| took - ms as f64);
         if ms == 0 {
@@ -319,6 +403,30 @@ fn one_way(to: SocketAddr, samples: u32) -> Vec<f64> {
         thread::sleep(Duration::from_millis(2));
     }
     stream.shutdown(std::net::Shutdown::Write).expect("an end");
+    receiver.join().expect("the receiver")
+}
+
+/// The same by datagrams.
+fn one_way_datagrams(to: SocketAddr, samples: u32) -> Vec<f64> {
+    let socket = talk(to);
+    let answers = socket.try_clone().expect("another handle");
+    answers.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    let epoch = Instant::now();
+    let receiver = thread::spawn(move || {
+        let mut took = Vec::new();
+        let mut answer = [0; REQUEST];
+        while took.len() < samples as usize && answers.recv(&mut answer).is_ok() {
+            let sent = u64::from_le_bytes(*answer.first_chunk().expect("a stamp"));
+            took.push((epoch.elapsed().as_nanos() as u64 - sent) as f64 / 1e6);
+        }
+        took
+    });
+    for _ in 0..samples {
+        let mut request = [0; REQUEST];
+        request[..8].copy_from_slice(&(epoch.elapsed().as_nanos() as u64).to_le_bytes());
+        socket.send(&request).expect("to be sent");
+        thread::sleep(Duration::from_millis(2));
+    }
     receiver.join().expect("the receiver")
 }
 

@@ -157,6 +157,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 
 fn recorded_load(server: SocketAddr, round: Duration, path: &Path) -> Result<f64, Error> {
     let spec = LoadSpec {
+        size: 0,
+        subscribers: 0,
         kind: "register".into(),
         clients: CLIENTS,
         rate: 0.0,

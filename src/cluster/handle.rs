@@ -310,7 +310,7 @@ impl Cluster {
     }
 
     /// Whether the node's binds and connects go before the warden in its present or last life: its wildcard binds are
-    /// narrowed to loopback, and a connection past its links is a [`NodeEvent::Connects`].
+    /// narrowed to loopback, and a connection or datagram past its links is a [`NodeEvent::Connects`].
     pub fn is_guarded(&self, node: &str) -> bool {
         self.shared.nodes.get(node).is_some_and(|node| node.lock().guard)
     }

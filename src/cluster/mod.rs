@@ -77,7 +77,7 @@ pub struct NodeSpec {
     pub log_limit_bytes: u64,
     /// Its ports: where it binds one of the cluster's ports on all addresses, it gets loopback alone (Linux).
     pub ports: Vec<u16>,
-    /// Where it is told that its peers are: a connection to one of the cluster's ports anywhere else is a
+    /// Where it is told that its peers are: a connection or datagram to one of the cluster's ports anywhere else is a
     /// [`NodeEvent::Connects`] (Linux).
     pub links: Vec<SocketAddr>,
     /// Who talks to it by standard input and output; `None`: nobody, it reads /dev/null.
@@ -104,13 +104,15 @@ pub enum NodeEvent {
         /// Its last log lines, at most [`EXIT_LOG_LINES`].
         log_tail: Vec<String>,
     },
-    /// A node tries to connect to one of the cluster's ports at an address that is none of its links; its own is among
-    /// them.
+    /// A node tries to connect or send to one of the cluster's ports at an address that is none of its links; its own is
+    /// among them. Datagrams to an address are told a hundred times a second at most.
     Connects {
         /// Which node.
         node: String,
         /// Where to; on loopback.
         address: SocketAddr,
+        /// Whether by UDP.
+        datagrams: bool,
     },
     /// The warden was killed, and all nodes with it. The run is broken.
     WardenLost {

@@ -21,11 +21,12 @@ const LOWEST: u16 = 10_000;
 /// First ephemeral port where the system does not tell: Linux's default.
 const EPHEMERAL: u16 = 32_768;
 
-/// Consecutive ports, kept for this process until dropped.
+/// Consecutive ports, and others at fixed distances from them, kept for this process until dropped.
 #[derive(Debug)]
 pub struct PortBlock {
     first: u16,
-    locks: Vec<Flock<File>>,
+    count: u16,
+    _locks: Vec<Flock<File>>,
 }
 
 impl PortBlock {
@@ -34,10 +35,10 @@ impl PortBlock {
         self.first
     }
 
-    /// All ports, in order.
+    /// The consecutive ports, in order.
     pub fn ports(&self) -> impl Iterator<Item = u16> + use<> {
         let first = self.first;
-        (0..self.locks.len() as u16).map(move |offset| first + offset)
+        (0..self.count).map(move |offset| first + offset)
     }
 }
 
@@ -49,17 +50,27 @@ impl PortBlock {
 /// # Errors
 /// [`PortError`]
 pub fn allocate(count: u16, fixed: Option<u16>) -> Result<PortBlock, PortError> {
+    allocate_with(count, fixed, &[])
+}
+
+/// As [`allocate`], with the ports at each of `offsets` above the consecutive ones.
+///
+/// # Errors
+/// [`PortError`]
+pub fn allocate_with(count: u16, fixed: Option<u16>, offsets: &[u16]) -> Result<PortBlock, PortError> {
     let directory = lock_directory()?;
+    let furthest = offsets.iter().copied().max().unwrap_or(0);
     if let Some(first) = fixed.filter(|first| *first != 0) {
-        if u32::from(first) + u32::from(count) > 65_536 {
+        if u32::from(first) + u32::from(furthest) + u32::from(count) > 65_536 {
+            let first = first.saturating_add(furthest);
             return Err(PortError::OutOfRange { first, count });
         }
-        return reserve(&directory, first, count, true);
+        return reserve(&directory, first, count, offsets, true);
     }
     let end = ephemeral_start().max(LOWEST + 1);
     let none = PortError::NoneFree { count, from: LOWEST, to: end - 1 };
     let step = count.max(1);
-    let blocks = (end - LOWEST) / step;
+    let blocks = (end - LOWEST).saturating_sub(furthest) / step;
     if blocks == 0 {
         return Err(none);
     }
@@ -67,16 +78,23 @@ pub fn allocate(count: u16, fixed: Option<u16>) -> Result<PortBlock, PortError> 
     let start = std::process::id() % u32::from(blocks);
     for attempt in 0..u32::from(blocks) {
         let block = ((start + attempt) % u32::from(blocks)) as u16;
-        if let Ok(found) = reserve(&directory, LOWEST + block * step, count, false) {
+        if let Ok(found) = reserve(&directory, LOWEST + block * step, count, offsets, false) {
             return Ok(found);
         }
     }
     Err(none)
 }
 
-fn reserve(directory: &Path, first: u16, count: u16, fixed: bool) -> Result<PortBlock, PortError> {
-    let mut locks = Vec::with_capacity(usize::from(count));
-    for port in (0..count).map(|offset| first + offset) {
+fn reserve(
+    directory: &Path,
+    first: u16,
+    count: u16,
+    offsets: &[u16],
+    fixed: bool,
+) -> Result<PortBlock, PortError> {
+    let mut locks = Vec::new();
+    let starts = [0].iter().chain(offsets).map(|offset| first + offset);
+    for port in starts.flat_map(|start| (0..count).map(move |place| start + place)) {
         locks.push(lock(directory, port).map_err(|holder| PortError::Taken { port, holder })?);
         if !is_free(port, fixed) {
             let holder = if fixed { holder(port) } else { None };
@@ -84,7 +102,7 @@ fn reserve(directory: &Path, first: u16, count: u16, fixed: bool) -> Result<Port
             return Err(PortError::Taken { port, holder });
         }
     }
-    Ok(PortBlock { first, locks })
+    Ok(PortBlock { first, count, _locks: locks })
 }
 
 fn lock_directory() -> Result<PathBuf, PortError> {
@@ -240,6 +258,19 @@ mod tests {
             }
             drop(listener);
         }
+    }
+
+    #[test]
+    fn ports_at_an_offset_are_kept_too() {
+        let block = allocate_with(2, None, &[1_000, 200]).unwrap();
+        let first = block.first();
+        assert_eq!(block.ports().collect::<Vec<_>>(), [first, first + 1]);
+        for kept in [first + 1, first + 200, first + 201, first + 1_000, first + 1_001] {
+            assert!(matches!(allocate(1, Some(kept)), Err(PortError::Taken { port, .. }) if port == kept));
+        }
+        let error = allocate_with(2, Some(65_000), &[535]).unwrap_err();
+        assert_eq!(error, PortError::OutOfRange { first: 65_535, count: 2 });
+        assert!(matches!(allocate_with(2, None, &[50_000]), Err(PortError::NoneFree { .. })));
     }
 
     #[test]

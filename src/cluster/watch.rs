@@ -48,9 +48,9 @@ fn note(shared: &Arc<Shared>, report: Report) {
                 node.update(|life| life.answer = Some(Err(error)));
             }
         }
-        Report::Connects { node, address } => {
+        Report::Connects { node, address, datagrams } => {
             // Nobody listens any more: then nobody needs to know.
-            let _ = shared.events.send(NodeEvent::Connects { node, address });
+            let _ = shared.events.send(NodeEvent::Connects { node, address, datagrams });
         }
         // The warden clears everything away by itself now.
         Report::Exited { .. } if shared.closing.load(Ordering::Acquire) => {}

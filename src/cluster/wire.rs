@@ -43,8 +43,8 @@ pub(crate) enum Report {
     Ready,
     /// The process runs; `guard`: its wildcard binds are narrowed, and its connects are seen.
     Started { node: String, pid: Pid, guard: bool },
-    /// The node connects to one of the cluster's ports at an address that is none of its links.
-    Connects { node: String, address: SocketAddr },
+    /// The node connects or sends to one of the cluster's ports at an address that is none of its links.
+    Connects { node: String, address: SocketAddr, datagrams: bool },
     /// It could not be started.
     Refused { node: String, error: String },
     /// It has ended; its pid is kept until [`Request::Collect`].

@@ -59,7 +59,7 @@ pub enum Demand {
         /// Length of one cycle.
         period: Duration,
     },
-    /// What the directed link does to bytes that flow from `from` to `to`.
+    /// What the directed link does to bytes and datagrams that flow from `from` to `to`.
     Link {
         /// Sending node.
         from: String,
@@ -80,14 +80,14 @@ pub enum HowDown {
 }
 
 /// One impairment of a directed link. Tolls of overlapping faults compose: delays and jitters add up, the lowest rate
-/// holds, one cut cuts.
+/// holds, one cut cuts, and each share is drawn by itself. Shares are of datagrams, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Toll {
-    /// Bytes are held in silence.
+    /// Bytes are held in silence, datagrams are lost.
     Cut,
     /// Open connections are reset when it begins, new ones are reset while it is in force.
     Reset,
-    /// Each chunk arrives `by` later, plus up to `jitter`, in order.
+    /// Each chunk or datagram arrives `by` later, plus up to `jitter`; chunks in order, datagrams as it comes.
     Delay {
         /// Fixed part.
         by: Duration,
@@ -98,5 +98,27 @@ pub enum Toll {
     Throttle {
         /// Bytes a second, at least 1.
         rate: u64,
+    },
+    /// This share of the datagrams is lost.
+    Drop {
+        /// Which share.
+        share: f64,
+    },
+    /// This share of the datagrams arrives twice.
+    Duplicate {
+        /// Which share.
+        share: f64,
+    },
+    /// This share of the datagrams is held back until some later ones have overtaken it, at most for `within`.
+    Reorder {
+        /// Which share.
+        share: f64,
+        /// How long one waits to be overtaken.
+        within: Duration,
+    },
+    /// In this share of the datagrams some bits arrive flipped.
+    Corrupt {
+        /// Which share.
+        share: f64,
     },
 }

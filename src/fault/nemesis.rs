@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json, json};
 
-use evidence::{link_failure, link_json, since};
+use evidence::{Mishaps, datagrams, link_failure, link_json, since};
 
 use super::fold::{Desired, fold};
 use super::world::{Exit, LinkTotals, Message, World};
@@ -347,6 +347,7 @@ impl<W: World> Nemesis<W> {
         let mut links = Map::new();
         let mut failing = None;
         let mut crossing = 0;
+        let mut mishaps = Mishaps::default();
         for demand in &self.schedule[fault].demands {
             let failed = match demand {
                 Demand::Down { node, .. } => {
@@ -362,8 +363,12 @@ impl<W: World> Nemesis<W> {
                 Demand::Link { from, to, toll } => {
                     let before =
                         state.links_before.get(&(from.clone(), to.clone())).copied().unwrap_or_default();
-                    let during = since(before, self.world.link_totals(from, to));
-                    crossing += during.held_bytes
+                    let ever = self.world.link_totals(from, to);
+                    let during = since(before, ever);
+                    mishaps.add(*toll, &ever, &during);
+                    crossing += datagrams(&during)
+                        + during.delayed_datagrams
+                        + during.held_bytes
                         + during.held_connections
                         + during.delayed_bytes
                         + during.reset_connections;
@@ -373,6 +378,7 @@ impl<W: World> Nemesis<W> {
             };
             failing = failing.or(failed);
         }
+        failing = failing.or(mishaps.failure());
         let mut evidence = Map::new();
         let unanswered = state.signalled.iter().filter(|(node, _)| !state.ended.contains_key(*node));
         let signalled: Map<_, _> = unanswered.map(|(node, pid)| (node.clone(), json!(pid))).collect();

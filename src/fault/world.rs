@@ -42,6 +42,20 @@ pub struct LinkTotals {
     pub delayed_bytes: u64,
     /// Connections that were reset.
     pub reset_connections: u64,
+    /// Datagrams delivered; their bytes are among those delivered.
+    pub datagrams: u64,
+    /// Datagrams that were lost to a cut.
+    pub cut_datagrams: u64,
+    /// Datagrams that were made to wait by a delay or a throttle, or found the queue before a throttle full.
+    pub delayed_datagrams: u64,
+    /// Datagrams that were lost because a fault said so.
+    pub dropped_datagrams: u64,
+    /// Datagrams that were sent on twice.
+    pub duplicated_datagrams: u64,
+    /// Datagrams that later ones had overtaken.
+    pub reordered_datagrams: u64,
+    /// Datagrams that were damaged.
+    pub corrupted_datagrams: u64,
     /// Sightings of traffic from one node to the other that did not go through the link.
     pub bypasses: u64,
 }

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Endpoint;
 use super::error::NetworkError;
+use super::face;
 use super::sockets::Sockets;
 use crate::seed::Rng;
 
@@ -37,6 +38,8 @@ pub(super) struct Place {
     pub address: SocketAddr,
     /// Keeps the port, where it is one of our own, while nobody is to be let in.
     pub reserved: Option<Socket>,
+    /// Receives datagrams at the same address, where that is of our own choice.
+    pub datagrams: Option<Socket>,
 }
 
 /// Draws of the first address before giving up.
@@ -75,24 +78,33 @@ fn try_places(
                 }
             };
             number += 1;
+            // As far apart as the real ones: nodes that know one port of a peer may work out the others.
+            let mut shift: Option<i32> = None;
             for &port in &peer.ports {
-                let wanted = SocketAddr::from((ip, if addressing == Addressing::Ports { 0 } else { port }));
+                let shifted = shift.and_then(|shift| u16::try_from(i32::from(port) + shift).ok());
+                let number = if addressing == Addressing::Ports { shifted.unwrap_or(0) } else { port };
+                let wanted = SocketAddr::from((ip, number));
                 let refused = |error| NetworkError::NoAddress {
                     from: opener.id.clone(),
                     to: peer.id.clone(),
                     address: wanted,
                     error,
                 };
-                let (address, reserved) = match bound(wanted) {
-                    Ok(socket) => {
+                let (address, reserved, datagrams) = match bound(wanted) {
+                    Ok(socket) if addressing == Addressing::Ports => {
                         let address = socket.local_addr().map_err(refused)?.as_socket().unwrap_or(wanted);
-                        (address, (addressing == Addressing::Ports).then_some(socket))
+                        // Somebody may have this very port for datagrams; then another draw has better luck.
+                        (address, Some(socket), Some(face::bound(address).map_err(refused)?))
                     }
+                    Ok(_) => (wanted, None, None),
                     // No other address would do: told as trouble once the link is to listen.
-                    Err(error) if error.kind() == ErrorKind::AddrInUse && wildcard(port) => (wanted, None),
+                    Err(error) if error.kind() == ErrorKind::AddrInUse && wildcard(port) => {
+                        (wanted, None, None)
+                    }
                     Err(error) => return Err(refused(error)),
                 };
-                places.push(Place { from, to, port, address, reserved });
+                shift.get_or_insert(i32::from(address.port()) - i32::from(port));
+                places.push(Place { from, to, port, address, reserved, datagrams });
             }
         }
     }

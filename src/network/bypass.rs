@@ -55,13 +55,17 @@ impl Whereabouts {
         }
     }
 
-    /// The other node that `from` reaches at `address` past its own link to it: `None` for its links and for itself, and
-    /// where nobody listens, as nothing is passed on there.
-    pub fn passed(&self, from: &str, address: SocketAddr) -> Option<&str> {
+    /// The other node that `from` reaches at `address`, by a connection or by datagrams, past its own link to it: `None`
+    /// for its links and for itself, and where nobody listens, as nothing is passed on there.
+    pub fn passed(&self, from: &str, address: SocketAddr, datagrams: bool) -> Option<&str> {
         let (to, link_of) = self.reached(address)?;
         let from = self.ids.iter().position(|id| id == from)?;
         let past = from != to && link_of != Some(from);
-        let open = || link_of.is_some() || Sockets::default().listening(address.port(), None).is_some();
+        let heard = |mut sockets: Sockets| match datagrams {
+            true => sockets.receiving(address.port()),
+            false => sockets.listening(address.port(), None),
+        };
+        let open = || link_of.is_some() || heard(Sockets::default()).is_some();
         (past && open()).then(|| self.ids[to].as_str())
     }
 }

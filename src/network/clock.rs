@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 
-/// Deadlines of delayed and throttled connections.
+/// Deadlines of what is delayed and throttled.
 pub(super) struct Clock {
     deadlines: Mutex<BinaryHeap<Deadline>>,
     alarm: Alarm,

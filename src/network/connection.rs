@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::core::{Core, Link};
 use super::counters::{add, take_off};
-use super::lane::{Lane, Supervised};
+use super::lane::{Kind, Lane, Supervised};
 use super::pipe::{Means, Pipe, Step};
 use super::relay::{Ending, Relay, reset_on_close};
 
@@ -25,7 +25,7 @@ pub(super) fn serve(core: Arc<Core>, link: Arc<Link>, near: TcpStream) -> impl F
     let unique = number * 2 + u64::from(link.from < link.to);
     let pair = Arc::clone(&link.pair);
     let means = Means { core, opener: link.from, number };
-    Supervised::new(pair, unique, live(link, near, means))
+    Supervised::new(pair, Kind::Connection, unique, live(link, near, means))
 }
 
 async fn live(link: Arc<Link>, mut near: TcpStream, means: Means) {

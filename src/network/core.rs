@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -18,8 +18,11 @@ use tokio::task::AbortHandle;
 
 use super::address::{self, Addressing};
 use super::clock::Clock;
+use super::conduit;
 use super::connection;
 use super::error::Trouble;
+use super::face::{self, Face};
+use super::flows::Flows;
 use super::lane::{Lane, Pair};
 use super::lock;
 use super::sockets::{Listening, Sockets};
@@ -29,12 +32,20 @@ const HURRIED: Duration = Duration::from_millis(2);
 const UNHURRIED: Duration = Duration::from_millis(10);
 /// A node that has not begun to listen after so long is not expected to at any moment.
 const HURRY: Duration = Duration::from_secs(30);
+/// Between looks for flows that have been silent for long.
+const SWEPT_EVERY: Duration = Duration::from_secs(1);
 /// Connections the system takes before the proxy does.
 const BACKLOG: i32 = 1024;
 
 pub(super) struct Core {
     pub nodes: Vec<Node>,
     pub links: Vec<Arc<Link>>,
+    /// At `from * nodes + to`.
+    pub lanes: Vec<(Arc<Lane>, Arc<Pair>)>,
+    pub flows: Mutex<Flows>,
+    /// Numbers them.
+    pub conduits: AtomicU64,
+    pub epoch: Instant,
     pub clock: Arc<Clock>,
     pub addressing: Addressing,
     /// Bytes a cut holds at most, a direction of a connection.
@@ -58,7 +69,11 @@ pub(super) struct Node {
 /// A port a node listens at, or will.
 pub(super) struct Port {
     pub number: u16,
+    /// Which of the node's ports it is: numbers differ from run to run, this does not.
+    pub place: usize,
     state: Mutex<PortState>,
+    /// The same for datagrams.
+    datagrams: Mutex<PortState>,
 }
 
 #[derive(Default)]
@@ -69,8 +84,8 @@ struct PortState {
 }
 
 impl Port {
-    pub fn new(number: u16) -> Self {
-        Self { number, state: Mutex::default() }
+    pub fn new(place: usize, number: u16) -> Self {
+        Self { number, place, state: Mutex::default(), datagrams: Mutex::default() }
     }
 
     /// Where the node is reached, the likelier first.
@@ -92,6 +107,9 @@ pub(super) struct Link {
     pub back: Arc<Lane>,
     pub pair: Arc<Pair>,
     pub entrance: Mutex<Entrance>,
+    /// Its datagrams' side, and whether the task that carries them runs.
+    pub face: Arc<Face>,
+    pub carried: Mutex<bool>,
 }
 
 pub(super) enum Entrance {
@@ -112,6 +130,13 @@ impl Core {
             let down = self.nodes[to].down.load(Ordering::Acquire);
             state.now = if down { None } else { sockets.listening(port.number, state.now) };
             state.last = state.now.or(state.last);
+            drop(state);
+            let mut state = lock(&port.datagrams);
+            state.now = if down { None } else { sockets.receiving(port.number) };
+            state.last = state.now.or(state.last);
+            if state.now.is_some_and(|now| now.only_v6) {
+                self.trouble(Trouble::OnlyV6 { node: self.id(to), port: port.number });
+            }
         }
         for link in self.links.iter().filter(|link| Arc::ptr_eq(&link.port, port)) {
             self.reconcile(link);
@@ -127,7 +152,12 @@ impl Core {
     /// Watches the nodes' ports until the other end of `stop` is dropped. On a thread of its own: a task that runs
     /// now and then would each time move connections from one worker to the other.
     pub fn watch(self: &Arc<Self>, stop: &Receiver<()>) {
+        let mut swept = Instant::now();
         loop {
+            if swept.elapsed() > SWEPT_EVERY {
+                self.sweep_flows();
+                swept = Instant::now();
+            }
             let mut awaited = false;
             for (at, node) in self.nodes.iter().enumerate() {
                 if node.down.load(Ordering::Acquire) {
@@ -148,10 +178,20 @@ impl Core {
         *lock(&self.hurry_until) = Instant::now() + HURRY;
     }
 
-    /// Opens or closes the link's entrance as its node and its policies have it.
+    /// The lane from one node to the other, and the pair they are.
+    pub fn lane(&self, from: usize, to: usize) -> &(Arc<Lane>, Arc<Pair>) {
+        &self.lanes[from * self.nodes.len() + to]
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// Opens or closes the link's entrance and its face as its node and its policies have it.
     pub fn reconcile(self: &Arc<Self>, link: &Arc<Link>) {
-        let mut entrance = lock(&link.entrance);
         let cut = link.out.state().policy.cut || link.back.state().policy.cut;
+        self.reconcile_face(link, cut);
+        let mut entrance = lock(&link.entrance);
         let wanted = {
             let state = lock(&link.port.state);
             // A refusal does not come through a cut any more than an acceptance does. But where the node would need
@@ -166,7 +206,8 @@ impl Core {
                 Ok(open) => *entrance = open,
                 Err(error) => {
                     *reserved = self.reserve(link);
-                    self.trouble(self.cannot_listen(link, &error));
+                    let wildcard = lock(&link.port.state).now.is_some_and(|now| now.wildcard);
+                    self.trouble(self.cannot_listen(link, &error, wildcard));
                 }
             },
             Entrance::Open { listener, task } if !wanted => {
@@ -176,6 +217,44 @@ impl Core {
             }
             _ => {}
         }
+    }
+
+    /// As [`Self::reconcile`]. Where links have ports of their own the face is always open: nothing is in its way there, and
+    /// systems other than Linux do not tell who receives datagrams.
+    fn reconcile_face(self: &Arc<Self>, link: &Arc<Link>, cut: bool) {
+        if self.addressing == Addressing::Ports {
+            return;
+        }
+        // One at a time, so that none opens what another has just closed.
+        let mut carried = lock(&link.carried);
+        let wanted = {
+            let state = lock(&link.port.datagrams);
+            let in_the_way = state.last.is_none_or(|last| last.wildcard);
+            (state.now.is_some() || cut && !in_the_way) && !self.closed.load(Ordering::Acquire)
+        };
+        match (link.face.is_open(), wanted) {
+            (false, true) => {
+                let opened =
+                    face::bound(link.address).and_then(|socket| self.open_face(link, &mut carried, socket));
+                if let Err(error) = opened {
+                    let wildcard = lock(&link.port.datagrams).now.is_some_and(|now| now.wildcard);
+                    self.trouble(self.cannot_listen(link, &error, wildcard));
+                }
+            }
+            (true, false) => link.face.close(),
+            _ => {}
+        }
+    }
+
+    /// Has the link receive datagrams at `socket`.
+    pub fn open_face(self: &Arc<Self>, link: &Link, carried: &mut bool, socket: Socket) -> io::Result<()> {
+        let _runtime = self.handle.enter();
+        link.face.open(socket)?;
+        if !*carried {
+            *carried = true;
+            conduit::serve(self, &link.face, &format!("port {}", link.port.place));
+        }
+        Ok(())
     }
 
     fn open(self: &Arc<Self>, link: &Arc<Link>, reserved: Option<Socket>) -> io::Result<Entrance> {
@@ -194,8 +273,7 @@ impl Core {
         (self.addressing == Addressing::Ports).then(|| address::bound(link.address).ok()).flatten()
     }
 
-    fn cannot_listen(&self, link: &Link, error: &io::Error) -> Trouble {
-        let wildcard = lock(&link.port.state).now.is_some_and(|now| now.wildcard);
+    fn cannot_listen(&self, link: &Link, error: &io::Error, wildcard: bool) -> Trouble {
         if error.kind() == ErrorKind::AddrInUse && wildcard {
             return Trouble::WildcardConflict { node: self.id(link.to), port: link.port.number };
         }
@@ -245,10 +323,13 @@ impl Core {
                 drop(lock(listener).take());
             }
             *entrance = Entrance::Closed(None);
+            let _no_other = lock(&link.carried);
+            link.face.close();
         }
+        self.end_flows();
     }
 
-    fn trouble(&self, trouble: Trouble) {
+    pub fn trouble(&self, trouble: Trouble) {
         lock(&self.troubles).insert(trouble);
     }
 

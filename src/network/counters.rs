@@ -31,6 +31,26 @@ pub struct LinkCounters {
     pub discarded_bytes: u64,
     /// Connections attempted during a cut whose opener had gone when it was lifted.
     pub discarded_connections: u64,
+    /// Datagrams handed to the receiving end; their bytes are among `bytes`.
+    pub datagrams: u64,
+    /// Datagrams lost to a cut.
+    pub cut_datagrams: u64,
+    /// Datagrams lost because the policy said so.
+    pub dropped_datagrams: u64,
+    /// Datagrams that were sent on twice.
+    pub duplicated_datagrams: u64,
+    /// Datagrams that arrived after one that had been sent later.
+    pub reordered_datagrams: u64,
+    /// Datagrams sent on with bits flipped.
+    pub corrupted_datagrams: u64,
+    /// Datagrams held back for a delay.
+    pub delayed_datagrams: u64,
+    /// Datagrams that had to wait for the rate.
+    pub throttled_datagrams: u64,
+    /// Datagrams lost because more were on their way than a link holds: under a rate, as at a router whose queue is full.
+    pub overflowed_datagrams: u64,
+    /// Datagrams that could not be handed on: the system refused them, or the network was closed.
+    pub discarded_datagrams: u64,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +68,16 @@ pub(super) struct Counters {
     pub reset_connections: AtomicU64,
     pub discarded_bytes: AtomicU64,
     pub discarded_connections: AtomicU64,
+    pub datagrams: AtomicU64,
+    pub cut_datagrams: AtomicU64,
+    pub dropped_datagrams: AtomicU64,
+    pub duplicated_datagrams: AtomicU64,
+    pub reordered_datagrams: AtomicU64,
+    pub corrupted_datagrams: AtomicU64,
+    pub delayed_datagrams: AtomicU64,
+    pub throttled_datagrams: AtomicU64,
+    pub overflowed_datagrams: AtomicU64,
+    pub discarded_datagrams: AtomicU64,
 }
 
 impl Counters {
@@ -66,6 +96,16 @@ impl Counters {
             reset_connections: self.reset_connections.load(Relaxed),
             discarded_bytes: self.discarded_bytes.load(Relaxed),
             discarded_connections: self.discarded_connections.load(Relaxed),
+            datagrams: self.datagrams.load(Relaxed),
+            cut_datagrams: self.cut_datagrams.load(Relaxed),
+            dropped_datagrams: self.dropped_datagrams.load(Relaxed),
+            duplicated_datagrams: self.duplicated_datagrams.load(Relaxed),
+            reordered_datagrams: self.reordered_datagrams.load(Relaxed),
+            corrupted_datagrams: self.corrupted_datagrams.load(Relaxed),
+            delayed_datagrams: self.delayed_datagrams.load(Relaxed),
+            throttled_datagrams: self.throttled_datagrams.load(Relaxed),
+            overflowed_datagrams: self.overflowed_datagrams.load(Relaxed),
+            discarded_datagrams: self.discarded_datagrams.load(Relaxed),
         }
     }
 }

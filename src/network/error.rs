@@ -98,6 +98,27 @@ pub enum Trouble {
         /// What the system said.
         error: String,
     },
+    /// A link could not hand datagrams on.
+    #[error("link {from} → {to} cannot hand datagrams on: {error}")]
+    CannotSend {
+        /// The sender.
+        from: String,
+        /// The node that was to receive.
+        to: String,
+        /// What the system said.
+        error: String,
+    },
+    /// The node receives datagrams on IPv6 alone, which the proxies do not carry.
+    #[error(
+        "node {node} receives datagrams at [::1]:{port} and not at 127.0.0.1:{port}, where its links hand them on: have it \
+         bind 127.0.0.1"
+    )]
+    OnlyV6 {
+        /// Which node.
+        node: String,
+        /// At which port.
+        port: u16,
+    },
     /// A link could not reach its node, though it was not refused.
     #[error("link {from} → {to} cannot connect to {to}: {error}")]
     CannotDial {

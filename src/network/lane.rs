@@ -1,4 +1,4 @@
-//! The state of a directed link, shared by every connection whose bytes flow over it.
+//! The state of a directed link, shared by every connection and conduit that flows over it.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -82,20 +82,28 @@ impl Lane {
     }
 }
 
-/// The connections between two nodes, whoever opened them: both of their lanes concern all of them.
+/// What runs between two nodes, whoever began it: both of their lanes concern all of it.
 #[derive(Default)]
 pub(super) struct Pair {
-    connections: Mutex<HashMap<u64, Arc<Gate>>>,
+    running: Mutex<HashMap<(Kind, u64), Arc<Gate>>>,
 }
 
-/// Held while a connection's task runs, so that who changes a policy can wait until nothing acts on the old one.
+/// What a task carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Connection,
+    /// Datagrams from one node to one socket of the other.
+    Conduit,
+}
+
+/// Held while a task runs, so that who changes a policy can wait until nothing acts on the old one.
 #[derive(Default)]
 struct Gate(Mutex<Option<Waker>>);
 
 impl Pair {
-    /// Returns when no connection acts on an older policy any more.
+    /// Returns when nothing acts on an older policy any more.
     pub fn policy_changed(&self) {
-        let gates: Vec<_> = lock(&self.connections).values().cloned().collect();
+        let gates: Vec<_> = lock(&self.running).values().cloned().collect();
         for gate in gates {
             if let Some(waker) = &*lock(&gate.0) {
                 waker.wake_by_ref();
@@ -103,25 +111,26 @@ impl Pair {
         }
     }
 
-    pub fn len(&self) -> usize {
-        lock(&self.connections).len()
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        lock(&self.running).keys().filter(|(kind, _)| *kind == Kind::Connection).count()
     }
 }
 
-/// Runs a connection's task under its pair's supervision.
+/// Runs a task under its pair's supervision.
 pub(super) struct Supervised<F> {
     task: Pin<Box<F>>,
     gate: Arc<Gate>,
     pair: Arc<Pair>,
-    number: u64,
+    key: (Kind, u64),
 }
 
 impl<F: Future<Output = ()>> Supervised<F> {
-    /// `number` is unique within the pair. Registered before `task` first looks at a policy: no change is missed.
-    pub fn new(pair: Arc<Pair>, number: u64, task: F) -> Self {
+    /// `number` is unique within the pair and kind. Registered before `task` first looks at a policy: no change is missed.
+    pub fn new(pair: Arc<Pair>, kind: Kind, number: u64, task: F) -> Self {
         let gate = Arc::new(Gate::default());
-        lock(&pair.connections).insert(number, Arc::clone(&gate));
-        Self { task: Box::pin(task), gate, pair, number }
+        lock(&pair.running).insert((kind, number), Arc::clone(&gate));
+        Self { task: Box::pin(task), gate, pair, key: (kind, number) }
     }
 }
 
@@ -140,7 +149,7 @@ impl<F: Future<Output = ()>> Future for Supervised<F> {
 
 impl<F> Drop for Supervised<F> {
     fn drop(&mut self) {
-        lock(&self.pair.connections).remove(&self.number);
+        lock(&self.pair.running).remove(&self.key);
         // The waker keeps the task's memory, the task holds this gate.
         *lock(&self.gate.0) = None;
     }

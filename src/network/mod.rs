@@ -11,16 +11,24 @@
 //! - a half-close passes through, and a reset arrives as a reset;
 //! - a link refuses connections while its node does not listen, and accepts them while it is merely paused.
 //!
-//! Datagrams are to get proxies of their own beside [`connection`], under the same lanes and policies.
+//! Datagrams pass at the same addresses and under the same policies, each for itself ([`face`], [`conduit`]):
+//!
+//! - a cut loses them in silence, those on their way included: nobody sends a datagram again but who sent it;
+//! - a delay counts from the receipt of each, and jitter lets them overtake each other; a rate has a queue that overflows;
+//! - they may also be lost, doubled, held back and damaged ([`Mishaps`]), as drawn from the seed.
 
 mod address;
 mod buffer;
 mod bypass;
 mod clock;
+mod conduit;
 mod connection;
 mod core;
 mod counters;
 mod error;
+mod face;
+mod fate;
+mod flows;
 mod lane;
 mod pipe;
 mod policy;
@@ -29,7 +37,7 @@ mod sockets;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -41,10 +49,12 @@ pub use self::address::Addressing;
 pub use self::bypass::{Bypass, Sighting, Whereabouts};
 pub use self::counters::LinkCounters;
 pub use self::error::{NetworkError, Trouble};
-pub use self::policy::LinkPolicy;
+pub use self::policy::{LinkPolicy, Mishaps};
 
 use self::clock::Clock;
 use self::core::{Core, Entrance, Link, Node, Port};
+use self::face::{Face, Real};
+use self::flows::Flows;
 use self::lane::{Lane, Pair};
 
 /// A node as the network knows it. It listens on 127.0.0.1, or on ::1.
@@ -59,7 +69,7 @@ pub struct Endpoint {
 /// What a network may be told beside its nodes.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The run's seed: jitter is drawn from it.
+    /// The run's seed: jitter and the mishaps of datagrams are drawn from it.
     pub seed: u64,
     /// How links are told apart.
     pub addressing: Addressing,
@@ -80,7 +90,6 @@ impl Default for Options {
 /// Its methods may be called from any thread; none of them waits for a node.
 pub struct Network {
     core: Arc<Core>,
-    lanes: Vec<(Arc<Lane>, Arc<Pair>)>,
     runtime: Option<Runtime>,
     /// Dropped to end the watch.
     watch: Option<(Sender<()>, JoinHandle<()>)>,
@@ -111,16 +120,21 @@ impl Network {
             .map(|endpoint| Node {
                 id: endpoint.id.clone(),
                 down: AtomicBool::new(false),
-                ports: endpoint.ports.iter().map(|port| Arc::new(Port::new(*port))).collect(),
+                ports: (0..)
+                    .zip(&endpoint.ports)
+                    .map(|(place, port)| Arc::new(Port::new(place, *port)))
+                    .collect(),
             })
             .collect();
         let lanes = lanes(nodes.len());
         let lane = |from: usize, to: usize| &lanes[from * nodes.len() + to];
-        let links = places
+        let mut datagrams = Vec::new();
+        let links: Vec<_> = places
             .into_iter()
             .filter_map(|place| {
                 let (from, to) = (place.from, place.to);
                 let port = nodes[to].ports.iter().find(|port| port.number == place.port)?;
+                datagrams.push(place.datagrams);
                 Some(Arc::new(Link {
                     from,
                     to,
@@ -130,12 +144,18 @@ impl Network {
                     back: Arc::clone(&lane(to, from).0),
                     pair: Arc::clone(&lane(from, to).1),
                     entrance: Mutex::new(Entrance::Closed(place.reserved)),
+                    face: Arc::new(Face::new(to, from, Real::Port(Arc::clone(port), place.address))),
+                    carried: Mutex::new(false),
                 }))
             })
             .collect();
         let core = Arc::new(Core {
             nodes,
             links,
+            lanes,
+            flows: Mutex::new(Flows::default()),
+            conduits: AtomicU64::new(0),
+            epoch: Instant::now(),
             clock: Arc::clone(&clock),
             addressing: options.addressing,
             hold_limit: options.hold_limit.max(1),
@@ -146,6 +166,11 @@ impl Network {
             hurry_until: Mutex::new(Instant::now()),
             closed: AtomicBool::new(false),
         });
+        for (link, socket) in core.links.iter().zip(datagrams) {
+            if let Some(socket) = socket {
+                core.open_face(link, &mut lock(&link.carried), socket).map_err(NetworkError::Start)?;
+            }
+        }
         core.hurry();
         for node in 0..core.nodes.len() {
             core.look_at_node(node);
@@ -157,7 +182,7 @@ impl Network {
             .name("links watch".into())
             .spawn(move || watching.watch(&stopped))
             .map_err(NetworkError::Start)?;
-        Ok(Self { core, lanes, runtime: Some(runtime), watch: Some((stop, watch)) })
+        Ok(Self { core, runtime: Some(runtime), watch: Some((stop, watch)) })
     }
 
     /// Where `from` reaches `port` of `to`.
@@ -179,7 +204,7 @@ impl Network {
     /// Errors: there is no such link.
     pub fn set(&self, from: &str, to: &str, policy: LinkPolicy) -> Result<(), NetworkError> {
         let (from, to) = self.ends(from, to)?;
-        let (lane, pair) = self.lane(from, to);
+        let (lane, pair) = self.core.lane(from, to);
         let before = lane.set(policy);
         if before == policy {
             return Ok(());
@@ -199,7 +224,7 @@ impl Network {
     /// Errors: there is no such link.
     pub fn policy(&self, from: &str, to: &str) -> Result<LinkPolicy, NetworkError> {
         let (from, to) = self.ends(from, to)?;
-        Ok(self.lane(from, to).0.state().policy)
+        Ok(self.core.lane(from, to).0.state().policy)
     }
 
     /// What has flowed from `from` to `to`, and what was done to it.
@@ -207,7 +232,7 @@ impl Network {
     /// Errors: there is no such link.
     pub fn counters(&self, from: &str, to: &str) -> Result<LinkCounters, NetworkError> {
         let (from, to) = self.ends(from, to)?;
-        Ok(self.lane(from, to).0.counters.snapshot())
+        Ok(self.core.lane(from, to).0.counters.snapshot())
     }
 
     /// Connections open between two nodes at this moment, whoever opened them, held ones included.
@@ -215,7 +240,7 @@ impl Network {
     /// Errors: there is no such link.
     pub fn open_connections(&self, one: &str, other: &str) -> Result<usize, NetworkError> {
         let (one, other) = self.ends(one, other)?;
-        Ok(self.lane(one, other).1.len())
+        Ok(self.core.lane(one, other).1.connections())
     }
 
     /// Says that `node` has been started, or is ready: its ports are looked at now and often from now on. If it
@@ -279,10 +304,6 @@ impl Network {
     fn ids(&self) -> String {
         let ids: Vec<_> = self.core.nodes.iter().map(|node| node.id.as_str()).collect();
         ids.join(", ")
-    }
-
-    fn lane(&self, from: usize, to: usize) -> &(Arc<Lane>, Arc<Pair>) {
-        &self.lanes[from * self.core.nodes.len() + to]
     }
 }
 

@@ -261,7 +261,7 @@ impl Pipe {
         if length == 0 {
             *scratch = Some((buffer, 0));
             self.end_with(self.source_dead, means);
-        } else if self.queue.is_empty() && self.state.policy.is_plain() && !self.unconnected {
+        } else if self.queue.is_empty() && self.state.policy.spares_bytes() && !self.unconnected {
             *scratch = Some((buffer, length));
         } else {
             *scratch = self.enqueue(buffer, 0, length, means).map(|buffer| (buffer, 0));

@@ -204,12 +204,18 @@ fn links_named(names: &[String]) -> String {
 
 /// Counters of all links of a fault together, those that counted nothing left out.
 fn on_links(links: &Map<String, Json>) -> String {
-    const COUNTERS: [(&str, &str); 5] = [
+    const COUNTERS: [(&str, &str); 11] = [
         ("held_bytes", "bytes held"),
         ("held_connections", "connections held"),
         ("delayed_bytes", "bytes delayed"),
         ("reset_connections", "connections reset"),
-        ("bypasses", "connections past the link"),
+        ("cut_datagrams", "datagrams lost"),
+        ("delayed_datagrams", "datagrams delayed"),
+        ("dropped_datagrams", "datagrams dropped"),
+        ("duplicated_datagrams", "datagrams duplicated"),
+        ("reordered_datagrams", "datagrams reordered"),
+        ("corrupted_datagrams", "datagrams damaged"),
+        ("bypasses", "connections or datagrams past the link"),
     ];
     let sum = |name: &str| links.values().filter_map(|link| link.get(name)?.as_u64()).sum::<u64>();
     let counted: Vec<String> = COUNTERS
@@ -249,6 +255,10 @@ mod tests {
             (
                 json!({"links": {"A→B": {"delivered_bytes": 0, "held_bytes": 812, "held_connections": 2}}, "idle": false}),
                 "A→B: 812 bytes held, 2 connections held",
+            ),
+            (
+                json!({"links": {"A→B": {"datagrams": 90, "dropped_datagrams": 10}}, "idle": false}),
+                "A→B: 10 datagrams dropped",
             ),
             (json!({"links": {"A→B": {"held_bytes": 1}, "B→A": {"held_bytes": 2}}}), "2 links: 3 bytes held"),
             (json!({"links": {"A→B": {"held_bytes": 0}}, "idle": true}), "A→B; nothing tried to cross"),

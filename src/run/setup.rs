@@ -1,5 +1,6 @@
 //! From a workload to a system that is up: ports, links, processes, readiness.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 use super::elect;
 use super::engine::{Events, Options};
 use super::folder::Folder;
+use super::provision;
 use super::world::{Readiness, Shared};
 use crate::client::{Console, Protocol, Transport, Way};
 use crate::cluster::console::Console as Listen;
@@ -102,14 +104,15 @@ fn attempt(
 ) -> Result<System, SetupError> {
     let ids = &workload.cluster.nodes;
     let count = u16::try_from(ids.len()).map_err(SetupError::harness)?;
-    let ports = ports::allocate(count, workload.cluster.port).map_err(SetupError::harness)?;
+    let offsets: Vec<u16> = workload.cluster.ports.iter().map(|(_, offset)| *offset).collect();
+    let ports = ports::allocate_with(count, workload.cluster.port, &offsets).map_err(SetupError::harness)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("clients")
         .enable_all()
         .build()
         .map_err(SetupError::harness)?;
-    let endpoint = |(id, port): (&String, u16)| Endpoint { id: id.clone(), ports: vec![port] };
+    let endpoint = |(id, port): (&String, u16)| Endpoint { id: id.clone(), ports: all_ports(workload, port) };
     let endpoints: Vec<_> = ids.iter().zip(ports.ports()).map(endpoint).collect();
     let network_options = network::Options { seed: workload.seed, addressing, ..network::Options::default() };
     let network = Network::start(&endpoints, &network_options).map_err(SetupError::harness)?;
@@ -117,7 +120,7 @@ fn attempt(
     let main = workload.load.duration;
     let progress = Progress::new(options.progress, counters(targets.live()), main, recorder.clock());
     progress.event(&RunEvent::Phase(Phase::Setup));
-    let specs = specs(workload, folder, &ports, &network, &targets)?;
+    let specs = specs(workload, options, folder, &ports, &network, &targets)?;
     let (outbox, events) = mpsc::channel();
     let launch = Launch { run_id: workload.name.clone(), epoch: recorder.clock(), program: None };
     let cluster = Cluster::launch(launch, specs, outbox).map_err(SetupError::harness)?;
@@ -192,8 +195,25 @@ fn targets(
     Ok(Targets::new(protocol, Arc::clone(recorder), &list, timeout, max_in_flight))
 }
 
+/// The node's first port, and its further ones.
+fn all_ports(workload: &Workload, first: u16) -> Vec<u16> {
+    let further = workload.cluster.ports.iter().map(|(_, offset)| first + offset);
+    [first].into_iter().chain(further).collect()
+}
+
+/// The further ports by their names, as `port` has it that is given each.
+fn named_ports<E>(
+    workload: &Workload,
+    first: u16,
+    port: impl Fn(u16) -> Result<u16, E>,
+) -> Result<BTreeMap<String, u16>, E> {
+    let ports = workload.cluster.ports.iter();
+    ports.map(|(name, offset)| Ok((name.clone(), port(first + offset)?))).collect()
+}
+
 fn specs(
     workload: &Workload,
+    options: &Options,
     folder: &Folder,
     ports: &PortBlock,
     network: &Network,
@@ -206,13 +226,27 @@ fn specs(
         let dir = parent.join(id);
         let (mut peers, mut links) = (Vec::new(), Vec::new());
         for (peer, peer_port) in ids.iter().zip(ports.ports()).filter(|(peer, _)| *peer != id) {
-            let address = network.address(id, peer, peer_port).map_err(SetupError::harness)?;
-            links.push(address);
-            peers.push(PeerFacts { id: peer.clone(), host: address.ip().to_string(), port: address.port() });
+            let address = |port| network.address(id, peer, port).map_err(SetupError::harness);
+            for port in all_ports(workload, peer_port) {
+                links.push(address(port)?);
+            }
+            let first = address(peer_port)?;
+            peers.push(PeerFacts {
+                id: peer.clone(),
+                host: first.ip().to_string(),
+                port: first.port(),
+                ports: named_ports(workload, peer_port, |port| address(port).map(|there| there.port()))?,
+            });
         }
         std::fs::create_dir_all(&dir).map_err(SetupError::Folder)?;
-        let facts = NodeFacts { host: HOST.to_string(), port, dir: dir.clone(), peers };
+        if let Some(source) = &workload.cluster.copy {
+            // What runs leave behind may lie in the folder that is copied.
+            provision::copy(source, &dir, &[&options.results, &parent]).map_err(SetupError::harness)?;
+        }
+        let ports = named_ports(workload, port, Ok::<_, SetupError>)?;
+        let facts = NodeFacts { host: HOST.to_string(), port, ports, dir: dir.clone(), peers };
         let rendered = render_node(workload, place, &facts).map_err(SetupError::harness)?;
+        provision::write(&dir, &rendered.files).map_err(SetupError::harness)?;
         specs.push(NodeSpec {
             id: id.clone(),
             argv: rendered.argv,
@@ -220,7 +254,7 @@ fn specs(
             cwd: workload.cluster.cwd.clone().unwrap_or(dir),
             log_path: folder.nodes().join(format!("{id}.log")),
             log_limit_bytes: workload.cluster.log_limit,
-            ports: vec![port],
+            ports: all_ports(workload, port),
             links,
             console: targets
                 .console(place)
@@ -357,8 +391,8 @@ pub(super) fn route(
                     // Once the nemesis has left, the run is over and the cluster is being ended.
                     let _ = nemesis.send(Message::Exited(node, exit_of(pid, status, log_tail)));
                 }
-                NodeEvent::Connects { node, address } => {
-                    if let Some(reached) = whereabouts.passed(&node, address) {
+                NodeEvent::Connects { node, address, datagrams } => {
+                    if let Some(reached) = whereabouts.passed(&node, address, datagrams) {
                         bypasses.add(&node, reached);
                     }
                 }

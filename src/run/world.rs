@@ -208,6 +208,15 @@ impl World for Real {
             held_connections: counters.held_connections,
             delayed_bytes: counters.delayed_bytes + counters.throttled_bytes,
             reset_connections: counters.reset_connections,
+            datagrams: counters.datagrams,
+            cut_datagrams: counters.cut_datagrams,
+            delayed_datagrams: counters.delayed_datagrams
+                + counters.throttled_datagrams
+                + counters.overflowed_datagrams,
+            dropped_datagrams: counters.dropped_datagrams,
+            duplicated_datagrams: counters.duplicated_datagrams,
+            reordered_datagrams: counters.reordered_datagrams,
+            corrupted_datagrams: counters.corrupted_datagrams,
             bypasses,
         }
     }

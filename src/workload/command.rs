@@ -85,13 +85,16 @@ pub fn check_script(argv: &[String], bases: &[&Path]) -> Result<(), CommandError
 /// Makes the words that name files or folders absolute, because nodes start in a directory of their own; also behind
 /// `=` in an option (`--config=etc/a.yaml`). A word counts when it has a `/` or a `.` in it and there is something of
 /// that name in one of `bases`: a folder that happens to be called `A` does not change `--id A`. `.` and `..` are left
-/// alone.
-pub fn absolute_words(argv: &mut [String], bases: &[&Path]) {
+/// alone, and so is what is in `copied`: a node finds its own copy of that where it starts, and that copy is meant.
+pub fn absolute_words(argv: &mut [String], bases: &[&Path], copied: Option<&Path>) {
     for (index, word) in argv.iter_mut().enumerate() {
         let at = if word.starts_with('-') { word.find('=').map_or(word.len(), |at| at + 1) } else { 0 };
         let (option, name) = word.split_at(at);
         let is_path = name.contains('/') || (index > 0 && name.contains('.'));
         if name.starts_with('/') || !is_path || name == "." || name == ".." {
+            continue;
+        }
+        if copied.is_some_and(|copied| copied.join(name).exists()) {
             continue;
         }
         let found = bases.iter().map(|base| base.join(name)).find(|candidate| candidate.exists());
@@ -173,7 +176,10 @@ mod tests {
         let folder = folder();
         let mut argv =
             ["pythong", "node.py", "--port", "8000", "missing.py", "./notes.txt"].map(String::from);
-        absolute_words(&mut argv, &[folder.path()]);
+        let mut own = argv.clone();
+        absolute_words(&mut own, &[folder.path()], Some(folder.path()));
+        assert_eq!(own, argv, "what is copied is found in the copy");
+        absolute_words(&mut argv, &[folder.path()], None);
         assert_eq!(argv[0], "pythong");
         assert!(Path::new(&argv[1]).is_absolute());
         assert_eq!(argv[4], "missing.py");

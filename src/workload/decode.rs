@@ -218,7 +218,7 @@ impl Tables {
     /// The required table `name`.
     fn section<'a>(&'a self, top: &Section<'a>, name: &str, sink: &Sink<'_>) -> Option<Section<'a>> {
         let (title, keys, later, example) = match name {
-            "cluster" => ("[cluster]", &self.cluster, sections::cluster::CLUSTER_LATER, "nodes and command"),
+            "cluster" => ("[cluster]", &self.cluster, &[][..], "nodes and command"),
             "client" => ("[client]", &self.client, &[][..], "protocol = \"lab2\""),
             _ => ("[checks]", &self.checks, sections::CHECKS_LATER, "convergence = \"required\""),
         };
@@ -283,10 +283,11 @@ fn check_templates<'a>(
                 }
             }
             Err(error) => {
-                let field = match error.key.strip_prefix("cluster.env.") {
-                    None => Some(command),
-                    Some(name) => section.field("env").and_then(|field| entry_field(&field, name)),
+                let part = |table: &str| {
+                    let name = error.key.strip_prefix("cluster.")?.strip_prefix(table)?.strip_prefix('.')?;
+                    section.field(table).and_then(|field| entry_field(&field, name))
                 };
+                let field = part("env").or_else(|| part("files")).or(Some(command));
                 let Some(field) = field else { return };
                 let range = error.error.range.clone();
                 let at = range.map_or_else(|| field.node.at.clone(), |range| field.part(range));

@@ -120,6 +120,12 @@ pub struct ClusterSpec {
     pub env: BTreeMap<String, String>,
     /// `port`: the first node's port, the others follow; absent: a free block is chosen.
     pub port: Option<u16>,
+    /// `ports`: names of further ports, each so many above the node's first.
+    pub ports: Vec<(String, u16)>,
+    /// `copy`: a folder, absolute, that each node's own directory begins as a copy of.
+    pub copy: Option<PathBuf>,
+    /// `files`: made in each node's own directory before it starts.
+    pub files: Vec<NodeFile>,
     /// `dir`: where the nodes' own directories are made; absent: `nodes/` of the run's results folder.
     pub dir: Option<PathBuf>,
     /// `cwd`: where commands start; absent: each in its own directory.
@@ -141,6 +147,15 @@ pub struct ClusterSpec {
     pub uniform: bool,
     /// `views`: a node that the others cannot hear may be removed from the group.
     pub views: bool,
+}
+
+/// A file of `[cluster.files]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFile {
+    /// Its path within a node's own directory, and never out of it.
+    pub name: String,
+    /// What is rendered for each node.
+    pub template: String,
 }
 
 /// `[client]`

@@ -1,4 +1,4 @@
-//! A node's command line and environment, once its ports are known.
+//! A node's command line, environment and files, once its ports are known.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use minijinja::Value;
 
 use super::command::{absolute_words, check_script, find_command};
 use super::template::{self, TemplateError};
-use super::{ClusterSpec, Workload};
+use super::{ClusterSpec, NodeFile, Workload};
 
 /// What is known of a node when it is about to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct NodeFacts {
     pub host: String,
     /// The port it shall listen on.
     pub port: u16,
+    /// Its further ports, as [`ClusterSpec::ports`] names them.
+    pub ports: BTreeMap<String, u16>,
     /// Its own directory, absolute.
     pub dir: PathBuf,
     /// The other nodes, as this one shall reach them.
@@ -32,6 +34,8 @@ pub struct PeerFacts {
     pub host: String,
     /// The port there.
     pub port: u16,
+    /// Its further ports there.
+    pub ports: BTreeMap<String, u16>,
 }
 
 /// What to start.
@@ -41,12 +45,14 @@ pub struct RenderedNode {
     pub argv: Vec<String>,
     /// What is added to the environment.
     pub env: BTreeMap<String, String>,
+    /// Files of its own directory, by their paths in it, and what is in them.
+    pub files: BTreeMap<String, String>,
 }
 
-/// Why a node's command cannot be made; `key` is `command` or the name of an environment variable.
+/// Why a node cannot be started as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderError {
-    /// `cluster.command`, `cluster.env.NAME`.
+    /// `cluster.command`, `cluster.env.NAME`, `cluster.files.NAME`.
     pub key: String,
     /// What is wrong.
     pub error: TemplateError,
@@ -60,7 +66,7 @@ impl std::fmt::Display for RenderError {
 
 impl std::error::Error for RenderError {}
 
-/// The command line and environment of node number `node_index` (from 0).
+/// The command line, environment and files of node number `node_index` (from 0).
 ///
 /// # Errors
 /// Rare after validation, which renders with example facts: a template may fail with these facts alone.
@@ -72,14 +78,20 @@ pub fn render_node(
     let mut node = render_with(&workload.cluster, &workload.vars, node_index, facts)?;
     let bases = bases(&workload.cluster, &workload.file);
     let bases: Vec<&Path> = bases.iter().map(PathBuf::as_path).collect();
-    absolute_words(&mut node.argv, &bases);
+    absolute_words(&mut node.argv, &bases, own_copy(&workload.cluster).map(PathBuf::as_path));
     Ok(node)
 }
 
-/// Where relative files of a command are looked for: `cluster.cwd`, the workload's folder, where the user stands.
+/// The folder that a node starts in a copy of.
+fn own_copy(cluster: &ClusterSpec) -> Option<&PathBuf> {
+    cluster.copy.as_ref().filter(|_| cluster.cwd.is_none())
+}
+
+/// Where relative files of a command are looked for: `cluster.cwd` or else what is copied, the workload's folder, where
+/// the user stands.
 pub(super) fn bases(cluster: &ClusterSpec, file: &Path) -> Vec<PathBuf> {
     let beside = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut bases: Vec<PathBuf> = cluster.cwd.iter().cloned().collect();
+    let mut bases: Vec<PathBuf> = cluster.cwd.iter().chain(own_copy(cluster)).cloned().collect();
     bases.extend([beside.to_owned(), PathBuf::from(".")]);
     bases
 }
@@ -88,15 +100,21 @@ pub(super) fn bases(cluster: &ClusterSpec, file: &Path) -> Vec<PathBuf> {
 pub(super) fn example_facts(cluster: &ClusterSpec, node_index: usize) -> NodeFacts {
     let port =
         |index: usize| cluster.port.unwrap_or(8000).saturating_add(u16::try_from(index).unwrap_or(u16::MAX));
+    let ports = |index: usize| {
+        let at = |(name, offset): &(String, u16)| (name.clone(), port(index).saturating_add(*offset));
+        cluster.ports.iter().map(at).collect::<BTreeMap<_, _>>()
+    };
     let peer = |(index, id): (usize, &String)| PeerFacts {
         id: id.clone(),
         host: "127.0.0.1".into(),
         port: port(index),
+        ports: ports(index),
     };
     let others = cluster.nodes.iter().enumerate().filter(|(index, _)| *index != node_index);
     NodeFacts {
         host: "127.0.0.1".to_owned(),
         port: port(node_index),
+        ports: ports(node_index),
         dir: PathBuf::from("/tmp/nodes").join(&cluster.nodes[node_index]),
         peers: others.map(peer).collect(),
     }
@@ -137,7 +155,17 @@ pub(super) fn render_with(
         }
         env.insert(name.clone(), value);
     }
-    Ok(RenderedNode { argv, env })
+    let mut files = BTreeMap::new();
+    for NodeFile { name, template } in &cluster.files {
+        let key = format!("cluster.files.{name}");
+        let mut text = template::render(template, &values).map_err(|error| fail(&key, error))?;
+        // Templates lose the last line's end, and a file is better off with it.
+        if template.ends_with('\n') {
+            text.push('\n');
+        }
+        files.insert(name.clone(), text);
+    }
+    Ok(RenderedNode { argv, env, files })
 }
 
 /// Whether the rendered command can be run.
@@ -167,15 +195,22 @@ fn values(
     node_index: usize,
     facts: &NodeFacts,
 ) -> BTreeMap<String, Value> {
-    let peers = facts.peers.iter().map(|peer| {
+    let described = |peer: &PeerFacts| {
         Value::from(BTreeMap::from([
             ("id", Value::from(peer.id.clone())),
             ("host", Value::from(peer.host.clone())),
             ("port", Value::from(peer.port)),
+            ("ports", Value::from(peer.ports.clone())),
             ("url", Value::from(format!("http://{}:{}", peer.host, peer.port))),
         ]))
-    });
+    };
+    let peers: Vec<Value> = facts.peers.iter().map(described).collect();
     let id = cluster.nodes.get(node_index).cloned().unwrap_or_default();
+    let itself =
+        PeerFacts { id: id.clone(), host: facts.host.clone(), port: facts.port, ports: facts.ports.clone() };
+    // Peers are in the nodes' order, with this one left out.
+    let mut all = peers.clone();
+    all.insert(node_index.min(all.len()), described(&itself));
     let dir = facts.dir.display().to_string();
     let mut values: BTreeMap<String, Value> =
         vars.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))).collect();
@@ -184,7 +219,9 @@ fn values(
         ("index".to_owned(), Value::from(node_index)),
         ("host".to_owned(), Value::from(facts.host.clone())),
         ("port".to_owned(), Value::from(facts.port)),
-        ("peers".to_owned(), Value::from(peers.collect::<Vec<Value>>())),
+        ("ports".to_owned(), Value::from(facts.ports.clone())),
+        ("peers".to_owned(), Value::from(peers)),
+        ("all".to_owned(), Value::from(all)),
         ("dir".to_owned(), Value::from(shell_words::quote(&dir).into_owned())),
         ("harness".to_owned(), Value::from(harness_word())),
     ]);

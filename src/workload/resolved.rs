@@ -64,7 +64,7 @@ fn cluster(workload: &Workload, root: &Table) -> Toml {
     put(&mut table, "nodes", spec.nodes.clone());
     put(&mut table, "command", spec.command.as_str());
     put(&mut table, "port", integer(u64::from(spec.port.unwrap_or(0))));
-    for (name, path) in [("dir", &spec.dir), ("cwd", &spec.cwd)] {
+    for (name, path) in [("copy", &spec.copy), ("dir", &spec.dir), ("cwd", &spec.cwd)] {
         if let Some(path) = path {
             put(&mut table, name, path.display().to_string());
         }
@@ -91,6 +91,16 @@ fn cluster(workload: &Workload, root: &Table) -> Toml {
         if declared {
             put(&mut table, name, true);
         }
+    }
+    if !spec.ports.is_empty() {
+        let ports: Toml =
+            spec.ports.iter().map(|(name, offset)| (name.clone(), integer(u64::from(*offset)))).collect();
+        put(&mut table, "ports", ports);
+    }
+    if !spec.files.is_empty() {
+        let files: Toml =
+            spec.files.iter().map(|file| (file.name.clone(), file.template.as_str().into())).collect();
+        put(&mut table, "files", files);
     }
     if !spec.env.is_empty() {
         let env: Toml = spec.env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();

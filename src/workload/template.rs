@@ -15,7 +15,7 @@ const MAX_RENDERED: usize = 64 << 10;
 const MAX_STEPS: u64 = 20_000;
 
 /// What the templates of a node see, `[vars]` aside.
-pub const NODE_NAMES: &[&str] = &["id", "index", "host", "port", "peers", "dir", "harness"];
+pub const NODE_NAMES: &[&str] = &["id", "index", "host", "port", "ports", "peers", "all", "dir", "harness"];
 
 /// What is wrong with a template.
 #[derive(Clone, Debug, PartialEq, Eq)]

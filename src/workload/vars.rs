@@ -158,7 +158,7 @@ fn resolve(
     {
         let mut error = template::unknown_variable(text, node_name, &[]);
         error.message = format!("uses `{node_name}`, which differs from node to node");
-        error.hint = "only cluster.command and cluster.env see it".to_owned();
+        error.hint = "only cluster.command, cluster.env and cluster.files see it".to_owned();
         return fail(field, &error);
     }
     let known: Vec<&str> = raw.keys().map(String::as_str).chain(["harness"]).collect();
@@ -189,6 +189,6 @@ fn with_absolute_files(value: String) -> String {
         return value;
     };
     let before = words.clone();
-    absolute_words(&mut words, &[&here]);
+    absolute_words(&mut words, &[&here], None);
     if words == before { value } else { shell_words::join(words) }
 }

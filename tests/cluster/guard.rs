@@ -21,9 +21,10 @@ def tcp(family, host, port, v6only=None):
 def udp():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind(("0.0.0.0", ports[0]))
-    kept.append(s)
+    def receive():
+        text, sender = s.recvfrom(100); print("received", text.decode(), "from", sender[0])
+    threading.Thread(target=receive, daemon=True).start()
     return s
-kept = []
 def serve(s):
     while True:
         c, _ = s.accept(); c.sendall(b"here"); c.close()
@@ -77,7 +78,7 @@ fn wildcard_binds_are_narrowed_to_loopback() {
         "six ::1",
         &format!("again error {}", libc::EADDRINUSE),
         "other 0.0.0.0",
-        "udp 0.0.0.0",
+        "udp 127.0.0.1",
         "forked 127.0.0.1",
         "done",
     ];
@@ -89,7 +90,9 @@ fn wildcard_binds_are_narrowed_to_loopback() {
         TcpStream::connect(("127.0.0.1", *port)).unwrap().read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "here");
     }
-    assert!(UdpSocket::bind(("127.77.1.1", ports[0])).is_err(), "UDP is none of the guard's business");
+    let link = UdpSocket::bind(("127.77.1.1", ports[0])).unwrap();
+    link.send_to(b"to the node", ("127.0.0.1", ports[0])).unwrap();
+    fixture.wait_line("received to the node from 127.77.1.1");
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn a_guarded_node_is_killed_and_restarted_amid_its_binds() {
 
 /// Connects here and there, each for a moment, from threads and a child; one is refused.
 const WALKER: &str = r#"
-import os, socket, subprocess, sys, threading
+import ctypes, os, socket, struct, subprocess, sys, threading
 mine, other, link = [int(port) for port in os.environ['PORTS'].split()] [:3]
 def visit(host, port, kind=socket.SOCK_STREAM, family=socket.AF_INET):
     try:
@@ -123,6 +126,21 @@ def visit(host, port, kind=socket.SOCK_STREAM, family=socket.AF_INET):
         pass
 visit('127.77.3.1', other)
 visit('127.0.0.1', other, kind=socket.SOCK_DGRAM)
+mouth = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+mouth.sendto(b'by the link', ('127.77.3.1', other))
+mouth.sendto(b'to nobody known', ('127.0.0.1', link + 1))
+mouth.sendto(b'past it', ('127.0.0.1', other))
+mouth.sendmsg([b'by the link'], [], 0, ('127.77.3.1', other))
+mouth.sendmsg([b'past', b' it'], [], 0, ('127.77.3.2', other))
+mouth.connect(('127.77.3.1', other)); mouth.send(b'by the link'); mouth.sendmsg([b'by the link'])
+libc = ctypes.CDLL(None, use_errno=True)
+name = struct.pack('=H', socket.AF_INET) + struct.pack('!H4s8x', other, socket.inet_aton('127.77.3.3'))
+buffer = ctypes.create_string_buffer(name, 16)
+null = struct.pack('=QIIQQQQii', 0, 0, 0, 0, 0, 0, 0, 0, 0) + bytes(8)
+second = struct.pack('=QIIQQQQii', ctypes.addressof(buffer), 16, 0, 0, 0, 0, 0, 0, 0) + bytes(8)
+both = ctypes.create_string_buffer((null + second).ljust(128, b'\0'), 128)
+assert libc.sendmmsg(mouth.fileno(), both, 2, 0) == 2, ctypes.get_errno()
+left, right = socket.socketpair(); left.sendmsg([b'of no concern']); assert right.recv(20) == b'of no concern'
 visit('127.0.0.1', link + 1)
 visit('127.0.0.1', other)
 thread = threading.Thread(target=visit, args=('0.0.0.0', other)); thread.start(); thread.join()
@@ -140,6 +158,8 @@ fn connects_past_the_links_are_told() {
     let real = TcpListener::bind(("127.0.0.1", other)).unwrap();
     let link = TcpListener::bind(("127.77.3.1", other)).unwrap();
     let foreign_link = TcpListener::bind(("127.77.3.2", other)).unwrap();
+    // Or a datagram to the link would be refused.
+    let _receives = UdpSocket::bind(("127.77.3.1", other)).unwrap();
     if Command::new("python3").arg("-V").output().is_err() {
         return eprintln!("skipped: there is no python3");
     }
@@ -155,8 +175,13 @@ fn connects_past_the_links_are_told() {
     if !kernel_can_guard() {
         return eprintln!("skipped: seccomp user notification or pidfd_getfd is not to be had here");
     }
-    let past = |host: &str, port: u16| (String::from("A"), format!("{host}:{port}"));
+    let past_by = |host: &str, port: u16, datagrams| (String::from("A"), format!("{host}:{port}"), datagrams);
+    let past = |host, port| past_by(host, port, false);
     let expected = [
+        past_by("127.0.0.1", other, true),
+        past_by("127.0.0.1", other, true),
+        past_by("127.77.3.2", other, true),
+        past_by("127.77.3.3", other, true),
         past("127.0.0.1", other),
         past("127.0.0.1", other),
         past("127.77.3.2", other),
@@ -164,7 +189,9 @@ fn connects_past_the_links_are_told() {
     ];
     for expected in expected {
         match fixture.event() {
-            NodeEvent::Connects { node, address } => assert_eq!((node, address.to_string()), expected),
+            NodeEvent::Connects { node, address, datagrams } => {
+                assert_eq!((node, address.to_string(), datagrams), expected);
+            }
             event => panic!("{event:?}"),
         }
     }

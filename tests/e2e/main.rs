@@ -6,6 +6,7 @@
 
 mod bundled;
 mod crash;
+mod datagrams;
 mod hostile;
 mod kills;
 mod python;

@@ -1,6 +1,7 @@
 //! Links against real sockets: what a proxy does must be what the network it stands for would do.
 
 mod cuts;
+mod datagrams;
 mod nodes;
 mod pace;
 mod support;

@@ -6,14 +6,20 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::network::{Endpoint, LinkCounters, LinkPolicy, Network, Options};
+use harness::network::{Endpoint, LinkCounters, LinkPolicy, Mishaps, Network, Options};
 use harness::seed::Rng;
 use socket2::SockRef;
 
 pub const LONG: Duration = Duration::from_secs(60);
 
-pub const CUT: LinkPolicy =
-    LinkPolicy { cut: true, reset: false, delay: Duration::ZERO, jitter: Duration::ZERO, rate: None };
+pub const CUT: LinkPolicy = LinkPolicy {
+    cut: true,
+    reset: false,
+    delay: Duration::ZERO,
+    jitter: Duration::ZERO,
+    rate: None,
+    mishaps: Mishaps::NONE,
+};
 pub const RESET: LinkPolicy = LinkPolicy { cut: false, reset: true, ..CUT };
 
 pub const PLAIN: LinkPolicy = LinkPolicy { cut: false, ..CUT };

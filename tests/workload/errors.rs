@@ -99,7 +99,7 @@ fn keys() {
     page.edits(
         "nodes =",
         &[
-            "ports = { rpc = 1000 }\nnodes =",
+            "limits = { processes = 3 }\nnodes =",
             "node =",
             "limits = { memory = \"1GiB\", log = \"1MiB\" }\nnodes =",
         ],
@@ -275,6 +275,12 @@ fn faults() {
             "throttle = \"64KiB/h\"",
             "throttle = \"0B/s\"",
             "reset = \"E\"",
+            "drop = 30",
+            "drop = \"30%\"",
+            "drop = { from = \"A\", to = \"B\" }",
+            "duplicate = { from = \"A\", share = 0 }",
+            "reorder = { share = 0.5, by = \"1s\" }",
+            "corrupt = { from = \"A\", to = \"A\", share = 0.5 }",
         ],
     );
     page.edits("at = \"3s\"", &["at = \"10s\"", "at = 3", "", "at = \"sometime\""]);
@@ -361,6 +367,37 @@ fn templates_and_commands() {
         ],
     );
     insta::assert_snapshot!("templates_and_commands", page.0);
+}
+
+#[test]
+fn what_nodes_find() {
+    let mut page = Page::default();
+    page.edits(
+        "nodes =",
+        &[
+            "ports = 1000\nnodes =",
+            "ports = { rpc = 2 }\nnodes =",
+            "ports = { rpc = 1000, sync = 1001 }\nnodes =",
+            "ports = { rpc = 0 }\nnodes =",
+            "ports = { rpc = \"1000\" }\nnodes =",
+            "ports = { \"r-pc\" = 1000 }\nnodes =",
+            "ports = { rpc = 1000 }\nport = 65000\nnodes =",
+            "files = \"cluster.yaml\"\nnodes =",
+            "files = { \"a.yaml\" = \"{{ pears }}\" }\nnodes =",
+            "files = { \"a.yaml\" = \"{{ ports.rpc }}\" }\nnodes =",
+            "files = { \"a.yaml\" = \"{% for x in all %}\" }\nnodes =",
+            "files = { \"../a.yaml\" = \"\" }\nnodes =",
+            "files = { \"/etc/passwd\" = \"\" }\nnodes =",
+            "files = { a = 3 }\nnodes =",
+            "files = { a = { fiel = \"x\" } }\nnodes =",
+            "files = { a = { file = \"no/such.j2\" } }\nnodes =",
+            "copy = \"no/such/folder\"\nnodes =",
+            "copy = 3\nnodes =",
+            "copy = \"Cargo.toml\"\nnodes =",
+        ],
+    );
+    page.edit("a variable of that name", "vars = { node", "vars = { all = \"x\", node");
+    insta::assert_snapshot!("what_nodes_find", page.0);
 }
 
 #[test]

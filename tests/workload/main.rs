@@ -5,6 +5,7 @@ mod fuzz;
 #[path = "../mutation/mod.rs"]
 mod mutation;
 mod properties;
+mod provision;
 mod schema;
 mod shipped;
 

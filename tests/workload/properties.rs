@@ -95,7 +95,7 @@ proptest! {
     #[test]
     fn chaos_keeps_its_promises(seed in 0..=i64::MAX as u64, nodes in 3_usize..8, target in 0_usize..5, every_ms in 100_u64..2_000) {
         let target = ["\"one\"", "\"random\"", "\"minority\"", "\"n1\"", "[\"n0\", \"n2\"]"][target];
-        let kinds = r#"["kill", "stop", "restart", "pause", "slow", "partition", "delay", "jitter", "throttle", "reset"]"#;
+        let kinds = r#"["kill", "stop", "restart", "pause", "slow", "partition", "delay", "jitter", "throttle", "reset", "drop", "duplicate", "reorder", "corrupt"]"#;
         let text = with_nodes(nodes, &format!(
             "[chaos]\nfaults = {kinds}\nevery = \"{every_ms}ms\"\ntargets = {target}\nfor = [\"100ms\", \"3s\"]\nquiet = \"1500ms\"\n"
         ));
@@ -132,6 +132,8 @@ proptest! {
             "partition = { from = \"one\", to = \"one\" }", "partition = [[\"n0\"], [\"n1\", \"n2\"]]",
             "delay = \"10ms\"", "delay = { from = \"random\", to = \"random\", by = \"1s\", jitter = \"1s\" }",
             "jitter = { from = \"n0\", by = \"1s\" }", "throttle = { to = \"n0\", rate = \"1KiB/s\" }", "reset = \"one\"",
+            "drop = 0.25", "duplicate = { from = \"random\", share = 1 }", "corrupt = { to = \"n1\", share = 0.01 }",
+            "reorder = { from = \"one\", to = \"one\", share = 0.5, within = \"20ms\" }",
         ];
         let tables: String = faults.iter().map(|fault| format!("[[fault]]\nat = \"1s\"\nfor = \"500ms\"\nevery = \"2s\"\n{fault}\n")).collect();
         let overrides = Overrides { seed: Some(seed), ..Overrides::default() };

@@ -140,6 +140,16 @@ fn shapes_are_judged_alike() {
         ("throttle", json!("64"), false),
         ("throttle", json!({ "to": "A", "rate": "1MB/s" }), true),
         ("reset", json!("all"), true),
+        ("drop", json!(0.25), true),
+        ("drop", json!(1), true),
+        ("drop", json!(0), false),
+        ("drop", json!(1.5), false),
+        ("duplicate", json!({ "from": "A", "to": "B", "share": 0.5 }), true),
+        ("duplicate", json!({ "from": "A" }), false),
+        ("reorder", json!({ "share": 0.5, "within": "20ms" }), true),
+        ("reorder", json!({ "share": 0.5, "within": 20 }), false),
+        ("corrupt", json!("some"), false),
+        ("corrupt", json!({ "share": 0.5, "within": "20ms" }), false),
         ("reset", json!({ "from": "A" }), true),
     ];
     for (kind, value, right) in faults {

@@ -71,8 +71,14 @@ fn those_of_the_quorum_store_start_it_as_the_course_does() {
         let facts = NodeFacts {
             host: "127.0.0.1".to_owned(),
             port: 8001,
+            ports: Default::default(),
             dir: "/tmp/b".into(),
-            peers: vec![PeerFacts { id: "A".to_owned(), host: "127.1.2.1".to_owned(), port: 8000 }],
+            peers: vec![PeerFacts {
+                id: "A".to_owned(),
+                host: "127.1.2.1".to_owned(),
+                port: 8000,
+                ports: Default::default(),
+            }],
         };
         let node = render_node(&workload, 1, &facts).unwrap();
         assert_eq!(node.argv[1..], ["node", "quorum"], "{name}");
@@ -148,10 +154,16 @@ fn what_the_results_keep_loads_to_the_same_workload() {
 #[test]
 fn commands_are_the_lab_s() {
     let workload = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads/skew.toml"));
-    let peer = |id: &str, host: &str, port| PeerFacts { id: id.to_owned(), host: host.to_owned(), port };
+    let peer = |id: &str, host: &str, port| PeerFacts {
+        id: id.to_owned(),
+        host: host.to_owned(),
+        port,
+        ports: Default::default(),
+    };
     let facts = NodeFacts {
         host: "127.0.0.1".to_owned(),
         port: 8001,
+        ports: Default::default(),
         dir: "/tmp/a b".into(),
         peers: vec![peer("A", "127.1.2.1", 8000), peer("C", "127.1.2.3", 8002)],
     };
@@ -171,7 +183,13 @@ fn paths_with_spaces_survive_and_files_are_found_from_a_node_s_own_directory() {
         "command = \"/bin/sh node.py --dir {{ dir }} --id {{ id }}\"\nenv = { DIR = \"{{ dir }}\", N = 3 }",
     );
     let workload = Workload::parse(&text, &folder.path().join("w.toml"), &Overrides::default()).unwrap();
-    let facts = NodeFacts { host: "h".to_owned(), port: 1, dir: "/tmp/a b".into(), peers: Vec::new() };
+    let facts = NodeFacts {
+        host: "h".to_owned(),
+        port: 1,
+        ports: Default::default(),
+        dir: "/tmp/a b".into(),
+        peers: Vec::new(),
+    };
     let node = render_node(&workload, 0, &facts).unwrap();
     let script = folder.path().join("node.py").display().to_string();
     assert_eq!(node.argv, ["/bin/sh", &script, "--dir", "/tmp/a b", "--id", "A"]);

@@ -29,7 +29,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::process::{self, Pid};
 use super::wire::{self, Inbox, Report, Request};
-use guard::Guard;
+use guard::{Guard, Past};
 
 /// Signals the warden ignores, and its nodes must not inherit ignored.
 pub(crate) const IGNORED: [Signal; 11] = [
@@ -168,7 +168,7 @@ impl Warden {
         }
     }
 
-    /// Waits until there is something to do. Binds and connects of guarded nodes are answered here.
+    /// Waits until there is something to do. Binds, connects and datagrams of guarded nodes are answered here.
     fn wait(&mut self) -> io::Result<(PollFlags, bool)> {
         let mut polled: Vec<PollFd<'_>> = [self.stream.as_fd(), self.bell.as_fd()]
             .into_iter()
@@ -188,14 +188,14 @@ impl Warden {
             let events = guard_events.next().copied().unwrap_or(PollFlags::empty());
             if events.contains(PollFlags::POLLIN) {
                 let past = guard.answer(ports);
-                reports.extend(past.map(|address| (guard.node().to_owned(), address)));
+                reports.extend(past.map(|past| (guard.node().to_owned(), past)));
                 return true;
             }
             // Hung up: the last process under this guard is gone.
             events.is_empty()
         });
-        for (node, address) in reports {
-            wire::send(&self.stream, &Report::Connects { node, address }, &[])?;
+        for (node, Past { address, datagrams }) in reports {
+            wire::send(&self.stream, &Report::Connects { node, address, datagrams }, &[])?;
         }
         Ok((events[0], !events[1].is_empty()))
     }
@@ -260,7 +260,7 @@ impl Warden {
         for node in &self.nodes {
             let _ = killpg(nix::unistd::Pid::from_raw(node.pid), Signal::SIGKILL);
         }
-        // Nobody answers a bind or connect from here on: whoever waits for an answer must be let go to die.
+        // Nobody answers a bind, connect or datagram from here on: whoever waits for an answer must be let go to die.
         self.guards.clear();
         let deadline = Instant::now() + SWEEP_LIMIT;
         let own = std::process::id() as Pid;

@@ -10,11 +10,16 @@ use super::target::Target;
 use crate::document::Field;
 use crate::seed::Rng;
 
+mod corrupt;
 mod delay;
+mod drop;
+mod duplicate;
 mod jitter;
 mod kill;
+mod mishap;
 mod partition;
 mod pause;
+mod reorder;
 mod reset;
 mod restart;
 mod slow;
@@ -52,10 +57,14 @@ pub static FAULTS: &[&FaultKind] = &[
     &jitter::JITTER,
     &throttle::THROTTLE,
     &reset::RESET,
+    &drop::DROP,
+    &duplicate::DUPLICATE,
+    &reorder::REORDER,
+    &corrupt::CORRUPT,
 ];
 
 /// Faults of the design that this version does not support.
-pub const LATER: &[&str] = &["drop", "reorder", "duplicate", "corrupt", "clock", "disk"];
+pub const LATER: &[&str] = &["clock", "disk"];
 
 /// The kind called `name`.
 pub fn find(name: &str) -> Option<&'static FaultKind> {

@@ -1,9 +1,10 @@
 //! By sock_diag(7): a question about one socket costs two system calls, however many there are. Where it is not to be
-//! had (some sandboxes), by /proc/net/tcp.
+//! had (some sandboxes), by /proc/net/tcp and /proc/net/udp.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -25,10 +26,15 @@ const LIVE: u32 = 0xfff & !(1 << 6) & !(1 << 7) & !(1 << 10);
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const ANY_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
+/// How old the list of all datagram sockets may become. Making it takes about 40 µs and more with every socket there is.
+const LIST_FOR: Duration = Duration::from_millis(100);
+
 #[derive(Default)]
 pub(in super::super) struct Sockets {
     netlink: Option<OwnedFd>,
     sequence: u32,
+    /// Every datagram socket there is, and when that was found out.
+    datagrams: Option<(Instant, Vec<SocketAddr>)>,
 }
 
 struct Found {
@@ -41,7 +47,8 @@ impl Sockets {
     pub fn listening(&mut self, port: u16, _known: Option<Listening>) -> Option<Listening> {
         let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-        let found = match self.one(v4, ANY).and_then(|v4| Ok([v4, self.one(v6, ANY_V6)?])) {
+        let tcp = libc::IPPROTO_TCP;
+        let found = match self.one(tcp, v4, ANY).and_then(|v4| Ok([v4, self.one(tcp, v6, ANY_V6)?])) {
             Ok(found) => found.map(|found| found.filter(|found| found.state == TCP_LISTEN)),
             Err(_) => return proc::listening(port),
         };
@@ -51,9 +58,32 @@ impl Sockets {
         (v4 || v6).then_some(Listening { only_v6: !v4, wildcard })
     }
 
+    /// Who receives datagrams at `port` on loopback.
+    pub fn receiving(&mut self, port: u16) -> Option<Listening> {
+        let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+        // Historical reasons, says the kernel: of datagram sockets it takes the ends the other way round.
+        let udp = libc::IPPROTO_UDP;
+        let found = self.one(udp, ANY, v4).and_then(|v4| Ok([v4, self.one(udp, ANY_V6, v6)?]));
+        if let Ok(found @ ([Some(_), _] | [_, Some(_)])) = found {
+            let any = |found: &Found| found.end.local.ip().to_canonical().is_unspecified();
+            let wildcard = found.iter().flatten().any(any);
+            return Some(Listening { only_v6: found[0].is_none(), wildcard });
+        }
+        // A socket that is connected to a peer does not answer for everybody, and is not found that way; nor is any where
+        // the kernel has only TCP to tell of.
+        let list = match self.datagrams.take() {
+            Some((at, list)) if at.elapsed() < LIST_FOR => (at, list),
+            _ => (Instant::now(), proc::datagrams().unwrap_or_default()),
+        };
+        let receiving = proc::at_port(list.1.iter().map(|local| (local.ip(), local.port())), port);
+        self.datagrams = Some(list);
+        receiving
+    }
+
     /// Whether a process still holds the socket `local`, connected to `remote`; `None`: cannot be known.
     pub fn is_held(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<bool> {
-        let inode = match self.one(local, remote) {
+        let inode = match self.one(libc::IPPROTO_TCP, local, remote) {
             Ok(found) => found.filter(|found| found.state != TCP_LISTEN).map(|found| found.end.inode),
             Err(_) => proc::ends()
                 .ok()?
@@ -75,9 +105,9 @@ impl Sockets {
         Ok(ends)
     }
 
-    fn one(&mut self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Found>> {
+    fn one(&mut self, protocol: i32, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Found>> {
         let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        self.ask(family, local, remote, u32::MAX, 0)?;
+        self.ask((family, protocol), local, remote, u32::MAX, 0)?;
         let mut answer = [0; 4096];
         let length = self.receive(&mut answer)?;
         let mut found = None;
@@ -90,7 +120,7 @@ impl Sockets {
 
     fn dump(&mut self, family: AddressFamily, ends: &mut Vec<End>) -> io::Result<()> {
         let any = if family == AddressFamily::Inet { ANY } else { ANY_V6 };
-        self.ask(family, any, any, LIVE, NLM_F_DUMP)?;
+        self.ask((family, libc::IPPROTO_TCP), any, any, LIVE, NLM_F_DUMP)?;
         let mut answer = vec![0; 32 * 1024];
         loop {
             let length = self.receive(&mut answer)?;
@@ -102,7 +132,7 @@ impl Sockets {
 
     fn ask(
         &mut self,
-        family: AddressFamily,
+        (family, protocol): (AddressFamily, i32),
         local: SocketAddr,
         remote: SocketAddr,
         states: u32,
@@ -115,7 +145,7 @@ impl Sockets {
         request.extend((NLM_F_REQUEST | flags).to_ne_bytes());
         request.extend(self.sequence.to_ne_bytes());
         request.extend([0; 4]);
-        request.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
+        request.extend([family as u8, protocol as u8, 0, 0]);
         request.extend(states.to_ne_bytes());
         request.extend(local.port().to_be_bytes());
         request.extend(remote.port().to_be_bytes());
@@ -201,7 +231,7 @@ fn parse(entry: &[u8]) -> Option<Found> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
     use std::os::linux::fs::MetadataExt;
 
     use super::*;
@@ -228,6 +258,29 @@ mod tests {
             assert_eq!(sockets.listening(port, None), None, "{address}, closed");
             assert_eq!(proc::listening(port), None, "{address}, closed, by /proc");
         }
+    }
+
+    #[test]
+    fn receivers_are_seen_connected_or_not() {
+        let mut sockets = Sockets::default();
+        for (address, expected) in [
+            ("127.0.0.1:0", Listening { only_v6: false, wildcard: false }),
+            ("[::1]:0", Listening { only_v6: true, wildcard: false }),
+            ("0.0.0.0:0", Listening { only_v6: false, wildcard: true }),
+            ("[::]:0", Listening { only_v6: false, wildcard: true }),
+        ] {
+            let socket = UdpSocket::bind(address).unwrap();
+            let port = socket.local_addr().unwrap().port();
+            assert_eq!(sockets.receiving(port), Some(expected), "{address}");
+            sockets.datagrams = None;
+            drop(socket);
+            assert_eq!(sockets.receiving(port), None, "{address}, closed");
+            sockets.datagrams = None;
+        }
+        let (one, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        one.connect(other.local_addr().unwrap()).unwrap();
+        let seen = sockets.receiving(one.local_addr().unwrap().port());
+        assert_eq!(seen, Some(Listening { only_v6: false, wildcard: false }), "connected");
     }
 
     #[test]

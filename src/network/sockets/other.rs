@@ -22,6 +22,11 @@ impl Sockets {
         })
     }
 
+    /// Unknown here; links have ports of their own, and receive datagrams all the time.
+    pub fn receiving(&mut self, _port: u16) -> Option<Listening> {
+        None
+    }
+
     /// Unknown here.
     pub fn is_held(&mut self, _local: SocketAddr, _remote: SocketAddr) -> Option<bool> {
         None

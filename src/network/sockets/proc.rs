@@ -1,4 +1,4 @@
-//! /proc/net/tcp and /proc/net/tcp6: slower, as they list every socket there is, but always there.
+//! /proc/net/tcp, /proc/net/udp and their like for IPv6: slower, as they list every socket there is, but always there.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,12 +15,14 @@ struct Line {
 }
 
 pub(super) fn listening(port: u16) -> Option<Listening> {
+    let listen = lines("tcp").ok()?.into_iter().filter(|line| line.state == LISTEN);
+    at_port(listen.map(|line| (line.end.local.ip(), line.end.local.port())), port)
+}
+
+/// How `port` is bound by those of `sockets` that are reached on loopback.
+pub(super) fn at_port(sockets: impl Iterator<Item = (IpAddr, u16)>, port: u16) -> Option<Listening> {
     let mut listening: Option<Listening> = None;
-    for line in lines().ok()? {
-        if line.state != LISTEN || line.end.local.port() != port {
-            continue;
-        }
-        let ip = line.end.local.ip();
+    for (ip, _) in sockets.filter(|(_, bound)| *bound == port) {
         let wildcard = ip.is_unspecified();
         if !wildcard && ip != IpAddr::V4(Ipv4Addr::LOCALHOST) && ip != IpAddr::V6(Ipv6Addr::LOCALHOST) {
             continue;
@@ -36,13 +38,18 @@ pub(super) fn listening(port: u16) -> Option<Listening> {
 
 pub(super) fn ends() -> io::Result<Vec<End>> {
     let live = |line: &Line| ![TIME_WAIT, CLOSE, LISTEN].contains(&line.state);
-    Ok(lines()?.into_iter().filter(live).map(|line| line.end).collect())
+    Ok(lines("tcp")?.into_iter().filter(live).map(|line| line.end).collect())
 }
 
-fn lines() -> io::Result<Vec<Line>> {
-    let mut text = std::fs::read_to_string("/proc/net/tcp")?;
+/// Where every datagram socket is bound.
+pub(super) fn datagrams() -> io::Result<Vec<SocketAddr>> {
+    Ok(lines("udp")?.into_iter().map(|line| line.end.local).collect())
+}
+
+fn lines(protocol: &str) -> io::Result<Vec<Line>> {
+    let mut text = std::fs::read_to_string(format!("/proc/net/{protocol}"))?;
     // Absent where IPv6 is switched off.
-    text.push_str(&std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default());
+    text.push_str(&std::fs::read_to_string(format!("/proc/net/{protocol}6")).unwrap_or_default());
     Ok(text.lines().filter_map(parse).collect())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{is_plain_name, key, or_default, plain_name_schema, text_schema};
+use super::{is_plain_name, key, or_default, plain_name_schema, provision, text_schema};
 use crate::document::units::size;
 use crate::document::{Field, Key, Section, Val, table_schema};
 use crate::fault::kinds::duration_schema;
@@ -39,6 +39,17 @@ pub(in crate::workload) fn cluster_keys() -> Vec<Key> {
             "port",
             "the first node's port, the others follow; 0 or absent: free ports",
             || json!({ "type": "integer", "minimum": 0, "maximum": 65535 }),
+        ),
+        key("ports", "further ports, each so many above the node's first", provision::ports_schema),
+        key(
+            "copy",
+            "a folder, relative to the workload file: each node's own directory begins as a copy of it",
+            text_schema,
+        ),
+        key(
+            "files",
+            "files that are made in each node's own directory before it starts: templates",
+            provision::files_schema,
         ),
         key(
             "dir",
@@ -84,9 +95,6 @@ pub(in crate::workload) fn cluster_keys() -> Vec<Key> {
         key("limits", "what a node may use", || table_schema(&limits_keys(), &[])),
     ]
 }
-
-/// Keys of `[cluster]` in the design that this version does not support.
-pub(in crate::workload) const CLUSTER_LATER: &[&str] = &["ports", "files"];
 
 fn limits_keys() -> Vec<Key> {
     vec![key(
@@ -173,10 +181,14 @@ pub(in crate::workload) fn cluster(
         Some(field) => env(&field),
         None => Some(Vec::new()),
     };
+    let ports = provision::ports(section, nodes.as_ref().map_or(1, Vec::len));
+    let copy = provision::copy(section, beside);
+    let files = provision::files(section, beside);
+    let furthest = ports.iter().flatten().map(|(_, offset)| u64::from(*offset)).max().unwrap_or(0);
     let port = match section.field("port") {
         None => Some(None),
         Some(field) => field.whole(0..=65535).and_then(|port| {
-            let last = port + nodes.as_ref().map_or(0, |nodes| nodes.len() as u64 - 1);
+            let last = port + furthest + nodes.as_ref().map_or(0, |nodes| nodes.len() as u64 - 1);
             if last > 65535 {
                 field.fail(
                     format!("is {port}: the last node's port would be {last}"),
@@ -245,6 +257,9 @@ pub(in crate::workload) fn cluster(
         command: command?,
         env: env?.into_iter().collect(),
         port: port?,
+        ports: ports?,
+        copy: copy?,
+        files: files?,
         dir: dir?.map(|(_, path)| path),
         cwd: cwd?,
         durability: durability?,

@@ -236,8 +236,10 @@ impl Chat {
         self.view(&(0..self.processes.len()).collect::<Vec<_>>(), &all);
     }
 
-    pub fn ids(&self) -> String {
-        self.processes.iter().map(|process| process.id.as_str()).collect::<Vec<_>>().join(",")
+    fn ids(&self) -> String {
+        let mut ids: Vec<&str> = self.processes.iter().map(|process| process.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.join(",")
     }
 
     /// Waits until these are in a view of `members`.
@@ -259,6 +261,12 @@ impl Chat {
     /// The same for what one process sends.
     pub fn lose_from(&self, rank: usize, loss: u64) {
         let ways = self.ways[rank].iter().flatten();
+        ways.for_each(|way| way.state.loss.store(loss, Ordering::Relaxed));
+    }
+
+    /// The same for what is sent to one process.
+    pub fn lose_to(&self, rank: usize, loss: u64) {
+        let ways = self.ways.iter().filter_map(|ways| ways[rank].as_ref());
         ways.for_each(|way| way.state.loss.store(loss, Ordering::Relaxed));
     }
 

@@ -66,8 +66,7 @@ fn left_behind(flags: &[&str], leave: impl Fn(&Chat, bool)) {
     chat.processes[2].tells("EVICTED", "");
     chat.whole();
     chat.processes[0].say("again");
-    chat.processes[2].hears("again");
-    chat.processes[1].hears("again");
+    chat.processes.iter().for_each(|process| process.hears("again"));
     let (others, texts) = (chat.processes[0].texts(), chat.processes[2].texts());
     assert_eq!(others, chat.processes[1].texts());
     assert_eq!(texts[0], "before");

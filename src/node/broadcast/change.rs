@@ -292,3 +292,82 @@ fn outcome<'a>(
     flush.sort_by_key(|entry| (entry.ts, entry.rank));
     Next { group: old.group, number: old.number + 1, members, flush, cut, position, clock }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::core::Settings;
+    use super::*;
+
+    fn member(rank: Rank) -> Member {
+        Member { rank, inc: 10 }
+    }
+
+    /// The process with rank 0 in a first view of `n`, of whom `dead` have a later life.
+    fn core(n: usize, dead: &[Rank]) -> Core {
+        let ids = (0..n).map(|rank| format!("p{rank}").into()).collect();
+        let mut core = Core::new(Settings { ids, me: 0, inc: 10, evict_after_ms: 0, bug: None }, 0);
+        let (members, cut) = ((0..n).map(member).collect(), vec![0; n]);
+        let next = Next { group: 10, number: 1, members, flush: Vec::new(), cut, position: 0, clock: 0 };
+        core.install(&Arc::new(next));
+        dead.iter().for_each(|rank| core.restarted(*rank, 11));
+        core
+    }
+
+    #[test]
+    fn any_two_quorums_meet_whoever_is_known_to_be_dead() {
+        for n in 1..=6 {
+            let sets = |bits: usize| (0..n).filter(|rank| bits >> rank & 1 == 1).collect::<Vec<_>>();
+            let mut quorums = Vec::new();
+            for dead in (0..1 << n).filter(|bits| bits & 1 == 0) {
+                let core = core(n, &sets(dead));
+                let is_quorum = |bits: &usize| core.is_quorum(sets(*bits).into_iter());
+                quorums.extend((0..1 << n).filter(is_quorum));
+                let living = !dead & ((1 << n) - 1);
+                assert_eq!(core.is_lost(), !is_quorum(&living), "{n}: {dead:b}");
+                assert!(living.count_ones() as usize * 2 < n || !core.is_lost(), "the first one lives");
+            }
+            for one in &quorums {
+                for other in 0..1_usize << n {
+                    let is_other = quorums.contains(&other) || other.count_ones() as usize * 2 > n;
+                    assert!(!is_other || one & other != 0, "{n}: {one:b} and {other:b}");
+                }
+            }
+        }
+    }
+
+    fn entry(rank: Rank, n: u64, ts: u64, agreed: bool) -> Entry {
+        Entry { rank, n, line: n, ts, agreed, text: "x".into() }
+    }
+
+    #[test]
+    fn the_outcome_keeps_what_was_agreed_and_orders_the_rest_after_it() {
+        let core = core(3, &[]);
+        // 0 has delivered 1:1, and lacks what 2 has said last; 1 knows on what was agreed for 2:1.
+        let zero = Report {
+            entries: vec![entry(1, 1, 4, true), entry(2, 1, 5, false), entry(0, 1, 6, false)],
+            delivered: vec![0, 1, 0],
+            position: 1,
+            clock: 7,
+        };
+        let one = Report {
+            entries: vec![entry(1, 1, 4, true), entry(2, 1, 9, true), entry(2, 2, 3, false)],
+            delivered: vec![0, 0, 0],
+            position: 0,
+            clock: 9,
+        };
+        let new = Member { rank: 2, inc: 11 };
+        let next = outcome(core.view.as_ref().unwrap(), vec![new, member(0)], [zero, one].iter());
+        let flush =
+            [entry(1, 1, 4, true), entry(2, 1, 9, true), entry(0, 1, 10, true), entry(2, 2, 11, true)];
+        let expected = Next {
+            group: 10,
+            number: 2,
+            members: vec![member(0), new],
+            flush: flush.to_vec(),
+            cut: vec![1, 0, 0],
+            position: 4,
+            clock: 11,
+        };
+        assert_eq!(next, expected);
+    }
+}

@@ -183,8 +183,11 @@ impl Core {
         if frame.inc > self.peers[rank].inc {
             self.restarted(rank, frame.inc);
         }
-        // An earlier life of this process had a clock that was ahead.
-        if frame.to_inc > self.inc && self.view.is_none() {
+        // An earlier life of this process had a clock that was ahead: to some peers this one is the dead one.
+        if frame.to_inc > self.inc {
+            if let Some(view) = self.view.as_ref().map(|view| view.number) {
+                self.leave(Line::Evicted { view });
+            }
             self.reincarnate(frame.to_inc + 1);
         }
         self.peers[rank].heard_at = Some(now);

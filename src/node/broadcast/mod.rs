@@ -81,6 +81,7 @@ use self::core::{Core, Settings};
 use self::message::MAX_FRAME_BYTES;
 use self::table::Table;
 use self::transport::Transport;
+use super::random;
 use super::serve::{self, NodeError};
 
 /// Between two looks at the clock.
@@ -168,7 +169,8 @@ async fn run_here(options: Options) -> Result<(), NodeError> {
 }
 
 /// Greater than that of any earlier life, as long as the clock is not set back in between; when it was, the peers say so.
+/// Never the same, or the peers would take this life for the other.
 fn incarnation() -> u64 {
-    // A clock before 1970 is one that was set back.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_millis().max(1) as u64)
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or_else(|_| 1 + random::below(1 << 40), |since| since.as_micros() as u64)
 }

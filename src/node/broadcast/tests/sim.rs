@@ -80,10 +80,13 @@ impl Sim {
     }
 
     pub fn start(&mut self, rank: Rank) {
+        // Now and then the machine's clock was set back since the last life.
+        let late = self.now > 0 && self.rng.below(6) == 0;
+        let inc = if late { 500 + self.lives.len() as u64 } else { 1000 + self.now };
         let settings = Settings {
             ids: self.ids.clone(),
             me: rank,
-            inc: 1000 + self.now,
+            inc,
             evict_after_ms: self.evict_after_ms,
             bug: self.bug,
         };

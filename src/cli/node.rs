@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::EXIT_USAGE;
+use crate::node::broadcast::{self, table::Table};
 use crate::node::http::Url;
 use crate::node::lww;
 use crate::node::quorum::{self, spelling::Spelling};
@@ -22,6 +23,7 @@ pub struct NodeArgs {
 enum Kind {
     Lww(LwwArgs),
     Quorum(QuorumArgs),
+    Broadcast(BroadcastArgs),
 }
 
 /// "Lab 2": a replicated key-value store with Lamport clocks, last writer wins
@@ -88,6 +90,33 @@ struct QuorumArgs {
     bug: Option<quorum::bug::Bug>,
 }
 
+/// A chat: total-order broadcast after ISIS, with Lamport clocks
+///
+/// Each line on stdin is a message to all; deliveries are lines on stdout, in one order at all processes:
+/// DELIVER POSITION SENDER ID TEXT. Other lines there: READY ID ADDRESS, VIEW GROUP NUMBER POSITION MEMBER,MEMBER…, SENT ID TEXT
+/// (a line was taken), REFUSED WHY, EVICTED VIEW and DISSOLVED VIEW (this life is over, another begins). Between processes
+/// JSON by UDP, or by TCP. It goes on after stdin has ended, and stops on SIGTERM with exit code 0.
+#[derive(Args, Debug)]
+struct BroadcastArgs {
+    /// The process's name, one of those in the peer table
+    #[arg(long, value_name = "NAME", value_parser = parse_id)]
+    id: String,
+    /// The peer table as this process sees it: lines of ID HOST PORT, or JSON {"peers": [{"id", "host", "port"}, …]}. Its own
+    /// row says where it listens
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Peers by TCP instead of UDP, one JSON frame a line
+    #[arg(long)]
+    tcp: bool,
+    /// Milliseconds after which the others, if they are a majority, go on without a process that is silent; 0: they wait for
+    /// ever
+    #[arg(long, value_name = "MS", default_value_t = 3000)]
+    evict_after: u64,
+    /// Makes the process wrong in one way
+    #[arg(long, value_name = "NAME")]
+    bug: Option<broadcast::bug::Bug>,
+}
+
 fn parse_id(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !text.is_empty() && text.len() <= 64 && text.chars().all(good) {
@@ -106,6 +135,7 @@ pub fn main(args: NodeArgs) -> ExitCode {
     let (id, outcome) = match args.kind {
         Kind::Lww(args) => (args.id.clone(), run_lww(args)),
         Kind::Quorum(args) => (args.id.clone(), run_quorum(args)),
+        Kind::Broadcast(args) => (args.id.clone(), run_broadcast(args)),
     };
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -163,6 +193,15 @@ fn run_quorum(args: QuorumArgs) -> Outcome {
         peers,
         data_dir: args.data_dir,
         spelling: args.spelling,
+        bug: args.bug,
+    }))
+}
+
+fn run_broadcast(args: BroadcastArgs) -> Outcome {
+    Ok(broadcast::run(broadcast::Options {
+        table: Table::read(&args.config, &args.id)?,
+        tcp: args.tcp,
+        evict_after_ms: args.evict_after,
         bug: args.bug,
     }))
 }

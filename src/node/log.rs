@@ -206,7 +206,7 @@ fn read_records<R: DeserializeOwned>(text: &[u8]) -> Result<(Recovered<R>, usize
 }
 
 /// CRC-32 as in gzip (ISO 3309).
-fn crc32(bytes: &[u8]) -> u32 {
+pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, byte| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
 }
 

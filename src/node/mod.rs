@@ -13,6 +13,7 @@ macro_rules! say {
 }
 
 pub mod answer;
+pub mod broadcast;
 pub mod http;
 pub mod kept;
 pub mod log;

@@ -27,6 +27,16 @@ pub enum NodeError {
         /// Why not.
         error: io::Error,
     },
+    /// A peer's host has no address.
+    #[error("cannot find {id} at {host}: {error}")]
+    Peer {
+        /// The peer.
+        id: String,
+        /// `host:port`
+        host: String,
+        /// Why not.
+        error: io::Error,
+    },
     /// Its disk cannot keep what the node promises.
     #[error(transparent)]
     Log(#[from] LogError),

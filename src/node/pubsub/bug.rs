@@ -5,7 +5,7 @@ use clap::ValueEnum;
 /// A deviation from the correct node, for finding out whether a harness notices it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Bug {
-    /// The leader answers a PUB when the message is in its own log, before a majority has it
+    /// The leader answers a PUB when the message is in its own log, and sends it to the others with the next sign of life
     AckBeforeCommit,
     /// Log entries count as on disk at once and are written 1.5 s later: a crash loses the log's tail (votes are synced)
     NoFsync,
@@ -21,7 +21,7 @@ pub enum Bug {
     DirtyHistory,
     /// A subscriber misses what reaches its node later than 300 ms after it was published, as while the node catches up
     SubscriberGap,
-    /// Two neighbours in a topic that are applied together may swap, on each node as it falls
+    /// A message may be applied before its predecessor in the topic, on each node as it falls
     ReordersTopic,
     /// Where a follower's log conflicts with the leader's, the first conflicting entry stays
     OffByOneTruncate,

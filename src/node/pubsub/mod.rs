@@ -106,9 +106,10 @@ async fn run_here(options: Options) -> Result<(), NodeError> {
         return Err(NodeError::System("start", missing));
     };
     let own = &table[me];
-    let (clients, address) = serve::listen(&own.host, own.port).await?;
     let (nodes, _) = serve::listen(&own.host, own.rpc_port).await?;
     let (clocks, _) = serve::listen(&own.host, own.timesync_port).await?;
+    // Last: whoever reaches this one takes the node for ready.
+    let (clients, address) = serve::listen(&own.host, own.port).await?;
 
     let path = data_root.join(&id).join("raft.log");
     let (log, recovered) = Log::open(&path)?;

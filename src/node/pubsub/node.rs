@@ -35,6 +35,7 @@ pub struct Node {
     peers: Vec<Option<mpsc::Sender<Bytes>>>,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     tickets: AtomicU64,
+    ids: AtomicU64,
     applied: watch::Sender<u64>,
     /// Begins the ids that this node gives to messages without one.
     prefix: String,
@@ -60,8 +61,9 @@ impl Node {
             peers,
             waiting: Mutex::default(),
             tickets: AtomicU64::new(first),
+            ids: AtomicU64::new(1),
             applied,
-            prefix: format!("{id}-{:x}", random::below(1 << 48)),
+            prefix: format!("{id}-{:x}", random::below(1 << 40)),
         })
     }
 
@@ -126,7 +128,7 @@ impl Node {
 
     /// An id for a message that came without one.
     pub fn fresh_id(&self) -> String {
-        format!("{}-{}", self.prefix, self.tickets.fetch_add(1, Ordering::Relaxed))
+        format!("{}-{}", self.prefix, self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Which member has this name; none where it is this node's own.

@@ -89,8 +89,9 @@ impl Topics {
         Snapshot { index, term, digest: self.digest, stamp: self.stamp, messages }
     }
 
-    /// Applies the entry `index`; `false`: its id was published before. `late`: the node was behind.
-    pub fn apply(&mut self, index: u64, post: &Arc<Post>, late: bool) -> bool {
+    /// Applies the entry `index`; `false`: its id was published before. `late`, where a bug minds: the node was behind;
+    /// `swap`: before the one that came before it.
+    pub fn apply(&mut self, index: u64, post: &Arc<Post>, late: bool, swap: bool) -> bool {
         if post.stamp.key() > self.stamp.key() {
             self.stamp = post.stamp;
         }
@@ -100,12 +101,13 @@ impl Topics {
         self.published += 1;
         self.ids.insert(post.id.clone(), self.published);
         let topic = self.topics.entry(post.topic.clone()).or_default();
-        let offset = topic.messages.len() as u64;
-        topic.messages.push((index, Arc::clone(post)));
+        let place = topic.messages.len().saturating_sub(usize::from(swap));
+        let offset = place as u64;
+        topic.messages.insert(place, (index, Arc::clone(post)));
         if late && self.bug == Some(Bug::SubscriberGap) {
             topic.hidden.insert(offset);
         }
-        for part in [&post.topic, &post.id, &post.text] {
+        for part in [&post.topic, &post.id, &post.text, &offset.to_string()] {
             self.digest = mix(self.digest, part);
         }
         true
@@ -190,7 +192,7 @@ mod tests {
         let mut topics = Topics::new(bug);
         for index in 1..=count {
             let topic = if index % 3 == 0 { "b" } else { "a" };
-            assert!(topics.apply(index, &post(topic, &format!("m{index}")), index > 10));
+            assert!(topics.apply(index, &post(topic, &format!("m{index}")), index > 10, false));
         }
         topics
     }
@@ -198,22 +200,25 @@ mod tests {
     #[test]
     fn an_id_is_published_once_in_all_topics_and_for_ever() {
         let mut topics = filled(None, 500);
-        assert!(!topics.apply(501, &post("a", "m1"), false) && !topics.apply(502, &post("c", "m500"), false));
+        assert!(
+            !topics.apply(501, &post("a", "m1"), false, false)
+                && !topics.apply(502, &post("c", "m500"), false, false)
+        );
         assert_eq!(
             (topics.published(), topics.len("a"), topics.len("b"), topics.len("c")),
             (500, 334, 166, 0)
         );
         let mut again = Topics::restore(&topics.snapshot(502, 3), None, None);
-        assert!(!again.apply(503, &post("a", "m2"), false));
+        assert!(!again.apply(503, &post("a", "m2"), false, false));
         assert_eq!((again.digest(), again.snapshot(502, 3)), (topics.digest(), topics.snapshot(502, 3)));
 
         // The bug forgets the 101st newest, also across a snapshot.
         let mut evicts = filled(Some(Bug::DedupEvicts), 500);
         assert!(evicts.knows("m401") && !evicts.knows("m400"));
         evicts = Topics::restore(&evicts.snapshot(500, 3), evicts.bug, None);
-        assert!(evicts.knows("m401") && evicts.apply(501, &post("a", "m400"), false));
+        assert!(evicts.knows("m401") && evicts.apply(501, &post("a", "m400"), false, false));
         let mut local = filled(Some(Bug::DedupLocal), 5);
-        assert!(local.apply(6, &post("a", "m5"), false));
+        assert!(local.apply(6, &post("a", "m5"), false, false));
     }
 
     #[test]

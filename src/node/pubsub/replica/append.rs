@@ -9,7 +9,7 @@ use crate::node::pubsub::rpc::Rpc;
 /// Entries in one message, bytes.
 const BATCH_BYTES: usize = 256 << 10;
 /// Entries on their way to a follower that has not confirmed them yet.
-const WINDOW: u64 = 1024;
+const WINDOW: u64 = 256;
 
 /// What a leader knows of a follower.
 #[derive(Clone, Debug)]

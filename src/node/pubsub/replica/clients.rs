@@ -70,10 +70,10 @@ impl Replica {
         self.push(Entry { term: self.term, post: Some(Arc::new(post)) });
         self.log_changed(self.log.last());
         if self.has(Bug::AckBeforeCommit) {
-            self.answer(asker, Outcome::Published);
-        } else {
-            self.proposed.insert(self.log.last(), Proposed { term: self.term, id, asker });
+            // The others hear of it with the next sign of life.
+            return self.answer(asker, Outcome::Published);
         }
+        self.proposed.insert(self.log.last(), Proposed { term: self.term, id, asker });
         self.broadcast();
         self.advance_commit();
     }

@@ -156,6 +156,8 @@ impl Replica {
     /// The node is asked to stop.
     pub fn stop(&mut self) {
         self.dirty.stopping = true;
+        // A change to wait for, also where the bug counted none.
+        self.seq += u64::from(self.dirty.log_from.is_some());
     }
 }
 

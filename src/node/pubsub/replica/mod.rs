@@ -314,9 +314,6 @@ impl Replica {
             let Some(entry) = self.log.get(index) else { break };
             batch.push((index, entry.clone()));
         }
-        if self.has(Bug::ReordersTopic) {
-            self.swap_neighbours(&mut batch);
-        }
         for (index, entry) in batch {
             self.apply(index, &entry);
             self.applied += 1;
@@ -334,7 +331,8 @@ impl Replica {
         let mut outcome = Outcome::Duplicate;
         if let Some(post) = &entry.post {
             let age_ms = self.now.corrected_ms.saturating_sub(post.stamp.corrected_ts);
-            if self.topics.apply(index, post, age_ms > 300) {
+            let swap = self.has(Bug::ReordersTopic) && self.draw(4) == 0;
+            if self.topics.apply(index, post, age_ms > 300, swap) {
                 outcome = Outcome::Published;
             }
         }
@@ -342,15 +340,6 @@ impl Replica {
             // Another leader's entry in its place: this one cannot be committed any more, there is no other place for it.
             let outcome = if proposed.term == entry.term { outcome } else { Outcome::Replaced };
             self.answer(proposed.asker, outcome);
-        }
-    }
-
-    fn swap_neighbours(&mut self, batch: &mut [(u64, Entry)]) {
-        for at in 1..batch.len() {
-            let topic = |at: usize| batch[at].1.post.as_ref().map(|post| post.topic.as_str());
-            if topic(at).is_some() && topic(at) == topic(at - 1) && self.draw(2) == 0 {
-                batch.swap(at - 1, at);
-            }
         }
     }
 

@@ -42,7 +42,8 @@ pub enum Broken {
 /// What was seen so far.
 pub struct Watch {
     leaders: BTreeMap<u64, usize>,
-    committed: BTreeMap<u64, Entry>,
+    /// With the term of the node that was first seen to have applied it.
+    committed: BTreeMap<u64, (Entry, u64)>,
     topics: HashMap<String, Vec<String>>,
     known: HashSet<String>,
     /// In the order in which they were acknowledged.
@@ -140,12 +141,17 @@ impl Watch {
             Some(_) => return Err(Broken::TwoLeaders(replica.term())),
             None => {}
         }
-        let lacks = |(index, entry): &(&u64, &Entry)| {
-            **index > replica.log.base() && replica.log.get(**index) != Some(entry)
-        };
-        // Entries of this term are its own.
-        let earlier = self.committed.iter().filter(|(_, entry)| entry.term < replica.term());
-        earlier.into_iter().find(lacks).map_or(Ok(()), |(index, _)| Err(Broken::LeaderLacks(*index)))
+        // An entry committed in some term is in the logs of all leaders of later terms. One that was elected late, in a term that
+        // was over by then, may lack what a newer leader committed, also entries of terms before its own.
+        for (index, (entry, term)) in &self.committed {
+            if *term <= replica.term()
+                && *index > replica.log.base()
+                && replica.log.get(*index) != Some(entry)
+            {
+                return Err(Broken::LeaderLacks(*index));
+            }
+        }
+        Ok(())
     }
 
     fn applied(&mut self, at: usize, replica: &Replica) -> Result<(), Broken> {
@@ -155,7 +161,7 @@ impl Watch {
         }
         for index in seen.applied + 1..=replica.applied() {
             let Some(entry) = replica.log.get(index) else { continue };
-            let before = self.committed.entry(index).or_insert_with(|| entry.clone());
+            let (before, _) = self.committed.entry(index).or_insert_with(|| (entry.clone(), replica.term()));
             if before != entry {
                 return Err(Broken::AppliedDiffer(index));
             }

@@ -37,6 +37,10 @@ pub const ELECTION_SPREAD_MS: u64 = 400;
 /// cut off do, and so do followers that hear it without being heard.
 pub const LEASE_MS: u64 = 1000;
 
+/// Messages that wait for the disk at most. A disk that hangs would gather them for ever; the oldest are lost, as messages
+/// may be.
+const MAX_OUTBOX: usize = 10_000;
+
 /// What a replica is started with.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -284,6 +288,9 @@ impl Replica {
             Rpc::Appended { ok: true, .. } | Rpc::Installed { .. } => self.seq,
             _ => self.promised_seq,
         };
+        if self.outbox.len() >= MAX_OUTBOX {
+            self.outbox.pop_front();
+        }
         self.outbox.push_back((after, to, rpc));
     }
 

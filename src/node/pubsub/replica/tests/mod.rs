@@ -8,12 +8,12 @@ use self::sim::Sim;
 use self::watch::Broken;
 use crate::node::pubsub::bug::Bug;
 
-/// `PUBSUB_SIMULATIONS` asks for more; `PUBSUB_FIRST` begins elsewhere.
+/// `HARNESS_SOAK` asks for more, `HARNESS_SOAK_FIRST` for others.
 fn seeds() -> std::ops::Range<u64> {
     let asked =
         |name, otherwise| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
-    let first = asked("PUBSUB_FIRST", 0);
-    first..first + asked("PUBSUB_SIMULATIONS", 400)
+    let first = asked("HARNESS_SOAK_FIRST", 0);
+    first..first + asked("HARNESS_SOAK", 400)
 }
 
 #[test]

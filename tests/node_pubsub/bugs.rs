@@ -26,18 +26,16 @@ fn compare<T: Send>(bug: &str, act: impl Fn(&mut Cluster, bool) -> T + Sync) -> 
 fn two_logs(cluster: &Cluster) -> (usize, Vec<Client>) {
     cluster.publish("t", "first");
     let old = cluster.leader();
-    cluster.isolate(old, true);
     let mut waiting: Vec<Client> = (0..3).map(|_| cluster.nodes[old].client()).collect();
+    cluster.isolate(old, true);
     for (n, client) in waiting.iter_mut().enumerate() {
         client.send(&format!("PUB t --id cut-{n} text")).unwrap();
-        eventually("it has appended it", || {
-            let status = cluster.nodes[old].status();
-            let ahead =
-                status["last_index"].as_u64() >= status["commit_index"].as_u64().map(|at| at + 1 + n as u64);
-            // With a bug it may be committed already.
-            if ahead || status["messages"] == n + 2 { Ok(()) } else { Err(status.to_string()) }
-        });
     }
+    eventually("it has appended them", || {
+        let status = cluster.nodes[old].status();
+        let ahead = status["last_index"].as_u64() >= status["commit_index"].as_u64().map(|at| at + 3);
+        if ahead { Ok(()) } else { Err(status.to_string()) }
+    });
     let new = cluster.leader_among(&cluster.others(old));
     for n in 0..3 {
         let answer = cluster.nodes[new].client().ask(&format!("PUB t --id new-{n} text"));
@@ -109,7 +107,7 @@ fn older_entries_count_as_committed() {
     };
     let (correct, wrong) = compare("commits-old-term", act);
     assert_eq!(correct, AGREED);
-    assert!(wrong.contains(&"cut-0".to_owned()) && wrong.len() > 4, "{wrong:?}");
+    assert!(wrong.iter().any(|id| id.starts_with("cut-")) && wrong.len() > 4, "{wrong:?}");
 }
 
 #[test]
@@ -121,8 +119,9 @@ fn one_entry_too_many_is_kept() {
     };
     let (correct, wrong) = compare("off-by-one-truncate", act);
     assert_eq!(correct, AGREED);
-    // In the place of the entry with which the new leader began its term.
-    assert_eq!(wrong, ["first", "cut-0", "new-0", "new-1", "new-2"]);
+    // One of them, in the place of the entry with which the new leader began its term.
+    assert!(wrong[1].starts_with("cut-"), "{wrong:?}");
+    assert_eq!([&wrong[..1], &wrong[2..]].concat(), AGREED);
 }
 
 #[test]
@@ -135,10 +134,9 @@ fn history_shows_what_is_not_committed() {
         });
         let dirty = cluster.nodes[old].client().history("t 100").unwrap();
         cluster.isolate(old, false);
-        (ids(&dirty).join(" "), ids(&cluster.agree("t")) == AGREED)
+        (dirty.len(), ids(&cluster.agree("t")) == AGREED)
     };
-    let expected = (("first".to_owned(), true), ("first cut-0 cut-1 cut-2".to_owned(), true));
-    assert_eq!(compare("dirty-history", act), expected);
+    assert_eq!(compare("dirty-history", act), ((1, true), (4, true)));
 }
 
 #[test]

@@ -60,8 +60,8 @@ fn a_leader_in_the_minority_acknowledges_nothing_and_shows_nothing_uncommitted()
     let cluster = Cluster::start(3, &[], root.path());
     let old = cluster.leader();
     publish_some(&cluster, 0);
-    cluster.isolate(old, true);
     let mut producer = cluster.nodes[old].client();
+    cluster.isolate(old, true);
     producer.send("PUB t --id cut-off text").unwrap();
     let new = cluster.leader_among(&cluster.others(old));
     let mut reader = cluster.nodes[old].client();

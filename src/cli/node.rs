@@ -9,6 +9,7 @@ use super::EXIT_USAGE;
 use crate::node::broadcast::{self, table::Table};
 use crate::node::http::Url;
 use crate::node::lww;
+use crate::node::pubsub;
 use crate::node::quorum::{self, spelling::Spelling};
 use crate::node::serve::NodeError;
 
@@ -24,6 +25,7 @@ enum Kind {
     Lww(LwwArgs),
     Quorum(QuorumArgs),
     Broadcast(BroadcastArgs),
+    Pubsub(PubsubArgs),
 }
 
 /// "Lab 2": a replicated key-value store with Lamport clocks, last writer wins
@@ -117,6 +119,31 @@ struct BroadcastArgs {
     bug: Option<broadcast::bug::Bug>,
 }
 
+/// A publish/subscribe log, replicated by Raft
+///
+/// Text lines over TCP: PING, PUB topic [--id id] message, SUB topic [--from offset], HISTORY topic n [--from offset]
+/// [--strong], STATUS, QUIT. A message is acknowledged when a majority has it on disk, and an id is published once. The
+/// table is YAML: a list `nodes` with id, host, port, and where they are not port + 1000 and port + 200, rpc_port and
+/// timesync_port; where the others are is where this node reaches them. Stops on SIGTERM with exit code 0.
+#[derive(Args, Debug)]
+struct PubsubArgs {
+    /// The node's name in the table
+    #[arg(long, value_name = "NAME", value_parser = parse_id)]
+    id: String,
+    /// The table of all nodes, this one included
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where the node makes a directory of its name for its log
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    data_root: PathBuf,
+    /// Applied entries kept for nodes that are behind; one that is further behind gets the whole state
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    keep_entries: usize,
+    /// Makes the node wrong in one way
+    #[arg(long, value_name = "NAME")]
+    bug: Option<pubsub::bug::Bug>,
+}
+
 fn parse_id(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !text.is_empty() && text.len() <= 64 && text.chars().all(good) {
@@ -136,6 +163,7 @@ pub fn main(args: NodeArgs) -> ExitCode {
         Kind::Lww(args) => (args.id.clone(), run_lww(args)),
         Kind::Quorum(args) => (args.id.clone(), run_quorum(args)),
         Kind::Broadcast(args) => (args.id.clone(), run_broadcast(args)),
+        Kind::Pubsub(args) => (args.id.clone(), run_pubsub(args)),
     };
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -153,13 +181,19 @@ pub fn main(args: NodeArgs) -> ExitCode {
 /// How a node ended, or why it was not started.
 type Outcome = Result<Result<(), NodeError>, String>;
 
+/// By how much the environment says that a node's clock is wrong.
+fn clock_skew_ms() -> Result<i64, String> {
+    match std::env::var("NODE_CLOCK_SKEW_MS") {
+        Err(_) => Ok(0),
+        Ok(text) => text
+            .trim()
+            .parse()
+            .map_err(|_| format!("NODE_CLOCK_SKEW_MS is {text:?}, expected a whole number of milliseconds")),
+    }
+}
+
 fn run_lww(args: LwwArgs) -> Outcome {
-    let clock_skew_ms = match std::env::var("NODE_CLOCK_SKEW_MS") {
-        Err(_) => 0,
-        Ok(text) => text.trim().parse().map_err(|_| {
-            format!("NODE_CLOCK_SKEW_MS is {text:?}, expected a whole number of milliseconds")
-        })?,
-    };
+    let clock_skew_ms = clock_skew_ms()?;
     Ok(lww::run(lww::Options {
         id: args.id,
         host: args.host,
@@ -203,5 +237,24 @@ fn run_broadcast(args: BroadcastArgs) -> Outcome {
         tcp: args.tcp,
         evict_after_ms: args.evict_after,
         bug: args.bug,
+    }))
+}
+
+fn run_pubsub(args: PubsubArgs) -> Outcome {
+    let path = args.config.display();
+    let text =
+        std::fs::read_to_string(&args.config).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let table = pubsub::Table::parse(&text).map_err(|error| format!("{path}: {error}"))?;
+    if !table.ids().any(|id| id == args.id) {
+        let ids: Vec<&str> = table.ids().collect();
+        return Err(format!("{path} has no node {}, it has {}", args.id, ids.join(", ")));
+    }
+    Ok(pubsub::run(pubsub::Options {
+        id: args.id,
+        table,
+        data_root: args.data_root,
+        keep_entries: args.keep_entries,
+        bug: args.bug,
+        clock_skew_ms: clock_skew_ms()?,
     }))
 }

@@ -19,6 +19,7 @@ pub mod kept;
 pub mod log;
 pub mod lww;
 pub mod pool;
+pub mod pubsub;
 pub mod quorum;
 pub mod random;
 pub mod serve;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -92,18 +91,27 @@ pub async fn until_stopped(
         let _ = stopped.await;
     });
     let mut server = tokio::spawn(async move { server.await });
-    let handler = |kind| signal(kind).map_err(|error| NodeError::System("handle signals", error));
-    let (mut terminate, mut interrupt) =
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    let mut broken_log = pin!(broken_log);
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        Ok(error) = &mut broken_log => return Err(error.into()),
+        told = told_to_stop(broken_log) => told?,
         Ok(Err(error)) = &mut server => return Err(NodeError::System("serve", error)),
     }
     let _ = stop.send(());
     // Whoever keeps a connection open past the grace sees it closed.
     let _ = tokio::time::timeout(GRACE, server).await;
     Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT, or until the log cannot be written.
+///
+/// # Errors
+/// Why it cannot be, or that signals cannot be handled.
+pub async fn told_to_stop(broken_log: oneshot::Receiver<LogError>) -> Result<(), NodeError> {
+    let handler = |kind| signal(kind).map_err(|error| NodeError::System("handle signals", error));
+    let (mut terminate, mut interrupt) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Ok(error) = broken_log => Err(error.into()),
+    }
 }

@@ -1,6 +1,9 @@
 //! `harness node lww` and `harness client` as processes, over real sockets.
 
 mod bugs;
+/// `harness node pubsub`, and
+#[path = "../node_pubsub/mod.rs"]
+mod pubsub;
 mod python;
 /// `harness node quorum`: in this binary, since each one links the whole crate.
 #[path = "../node_quorum/mod.rs"]

@@ -2,7 +2,7 @@
 
 mod bugs;
 mod faults;
-mod support;
+pub mod support;
 
 use std::process::{Command, Stdio};
 

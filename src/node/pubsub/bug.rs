@@ -7,7 +7,7 @@ use clap::ValueEnum;
 pub enum Bug {
     /// The leader answers a PUB when the message is in its own log, and sends it to the others with the next sign of life
     AckBeforeCommit,
-    /// Log entries count as on disk at once and are written 1.5 s later: a crash loses the log's tail (votes are synced)
+    /// Log entries count as on disk at once and are written 3 s later: a crash loses the log's tail (votes are synced)
     NoFsync,
     /// A restart forgets the last vote, and the term it was given in: the node may vote in that term again
     VoteTwice,

@@ -12,7 +12,7 @@ use crate::node::pubsub::entry::{Entry, Now, Stamp};
 use crate::node::pubsub::topics::{Snapshot, Topics};
 
 /// How late [`Bug::NoFsync`] writes entries, ms.
-const LATE_MS: u64 = 1500;
+const LATE_MS: u64 = 3000;
 
 /// What the file of a replica is made of.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -31,6 +31,8 @@ use super::template::{Template, suggest};
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("lab2", include_str!("../../workloads/protocols/lab2.toml")),
     ("quorum", include_str!("../../workloads/protocols/quorum.toml")),
+    ("broadcast", include_str!("../../workloads/protocols/broadcast.toml")),
+    ("pubsub", include_str!("../../workloads/protocols/pubsub.toml")),
     ("quorum-snake", include_str!("../../workloads/protocols/quorum-snake.toml")),
 ];
 

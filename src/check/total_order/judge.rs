@@ -1,5 +1,7 @@
 //! Looking for contradictions.
 
+use std::collections::HashSet;
+
 use super::facts::{Broadcasts, MessageId, ProcessId, Sequence};
 use super::found::Found;
 
@@ -18,6 +20,23 @@ pub fn judge(facts: &Broadcasts) -> Vec<Found> {
         }
     }
     validity(facts, &mut found);
+    most_telling(found)
+}
+
+/// Of two messages one of which follows from the other, that they came the wrong way round says more than that two
+/// processes disagree about them.
+fn most_telling(mut found: Vec<Found>) -> Vec<Found> {
+    let related = |found: &Found| match *found {
+        Found::Fifo { first, then, .. } | Found::Causal { cause: first, then, .. } => Some((first, then)),
+        _ => None,
+    };
+    let pairs: HashSet<(MessageId, MessageId)> = found.iter().filter_map(related).collect();
+    found.retain(|found| match *found {
+        Found::Order { first, then, .. } => {
+            !pairs.contains(&(first, then)) && !pairs.contains(&(then, first))
+        }
+        _ => true,
+    });
     found
 }
 

@@ -8,5 +8,6 @@ mod bundled;
 mod crash;
 mod hostile;
 mod kills;
+mod matrix;
 mod python;
 mod support;

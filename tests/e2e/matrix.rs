@@ -1,5 +1,8 @@
 //! A matrix on real processes: the correct node beside one with a bug.
 
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
 use crate::support::{Lab, Spec};
@@ -86,4 +89,30 @@ fn a_mistake_in_one_cell_keeps_all_from_running() {
     ended.expect_code(2);
     assert!(ended.stderr.contains("unknown variable `nothing`"), "{}", ended.stderr);
     assert!(lab.folders().is_empty());
+}
+
+#[test]
+fn an_interrupt_ends_the_whole_matrix_and_keeps_what_there_is() {
+    let lab = lab("matrix-interrupted");
+    let text = std::fs::read_to_string(lab.file()).unwrap();
+    std::fs::write(lab.file(), text.replace("duration = \"1s\"", "duration = \"10m\"")).unwrap();
+    let mut running = lab.start(&[]);
+    let under_load = || {
+        let history =
+            |folder: &PathBuf| std::fs::read_to_string(folder.join("history.jsonl")).unwrap_or_default();
+        lab.folders().iter().any(|folder| history(folder).contains("\"write\""))
+    };
+    running.until("a write is in the history", under_load);
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    ended.expect_code(130);
+    lab.nothing_left();
+    assert_eq!(lab.folders().len(), 1, "the second cell was not begun: {}", ended.stdout);
+    assert!(
+        ended.stdout.contains("1 of 2 cells") && ended.stdout.contains("interrupted"),
+        "{}",
+        ended.stdout
+    );
+    let written = std::fs::read_to_string(lab.results().join("matrix-interrupted/matrix.json")).unwrap();
+    assert_eq!(cells(&serde_json::from_str(&written).unwrap()), [(String::new(), "unknown".to_owned())]);
 }

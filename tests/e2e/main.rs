@@ -10,4 +10,5 @@ mod hostile;
 mod kills;
 mod matrix;
 mod python;
+mod quorum;
 mod support;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use harness::workload::{Overrides, Workload, WorkloadErrors};
 
-use super::{BASE, edited, parse};
+use super::{BASE, edited, led, parse};
 
 /// The messages of several mistakes, one below the other.
 #[derive(Default)]
@@ -199,6 +200,52 @@ fn values() {
 }
 
 #[test]
+fn quorums_and_routes() {
+    let mut page = Page::default();
+    page.edits(
+        "nodes = [\"A\", \"B\", \"C\"]",
+        &[
+            "nodes = [\"A\", \"B\", \"C\"]\nwrite-quorum = 4",
+            "nodes = [\"A\", \"B\", \"C\"]\nwrite-quorum = 0",
+            "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = \"{{ R }}\"",
+            "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = \"two\"",
+            "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = true",
+            "nodes = [\"A\", \"B\", \"C\"]\nelect-within = 5",
+        ],
+    );
+    page.edits("protocol = \"lab2\"", &["protocol = \"lab2\"\nprobe = \"100ms\"", "protocol = \"quorum\""]);
+    page.edits("duration = \"10s\"", &["mix = { strong-read = 1 }", "route = \"leader\""]);
+    let quorum = BASE.replace("\"lab2\"", "\"quorum\"");
+    for line in [
+        "route = \"leder\"",
+        "route = 3",
+        "route = { wirte = \"leader\" }",
+        "route = { write = \"leader\", delete = \"any\" }",
+        "route = { write = \"nearest\" }",
+        "route = { write = [] }",
+        "mix = { read = 1 }",
+    ] {
+        let mix = if line.starts_with("mix") { "" } else { "mix = { write = 1, strong-read = 1 }\n" };
+        page.add(line, parse(&quorum.replace("duration", &format!("{mix}{line}\nduration"))));
+    }
+    insta::assert_snapshot!("quorums_and_routes", page.0);
+}
+
+#[test]
+fn what_depends_on_the_leader_has_nodes_asked_for_their_status() {
+    let quorum = BASE.replace("\"lab2\"", "\"quorum\"");
+    let quorum = quorum.replace("duration", "mix = { write = 1, strong-read = 1 }\nduration");
+    let probe = |text: &str| parse(text).unwrap().client.probe;
+    assert_eq!(probe(BASE), None);
+    assert_eq!(probe(&quorum), None, "nothing depends on it");
+    let default = Some(Duration::from_millis(100));
+    assert_eq!(probe(&quorum.replace("mix", "route = { write = \"leader\" }\nmix")), default);
+    assert_eq!(probe(&quorum.replace("nodes =", "elect-within = \"3s\"\nnodes =")), default);
+    let asked = quorum.replace("protocol", "probe = \"50ms\"\nprotocol");
+    assert_eq!(probe(&asked), Some(Duration::from_millis(50)));
+}
+
+#[test]
 fn faults() {
     let mut page = Page::default();
     let kill = "kill = \"B\"";
@@ -210,6 +257,7 @@ fn faults() {
             "kill = [\"A\", \"A\"]",
             "kill = []",
             "kill = 1",
+            "kill = \"leader\"",
             "kill = \"leadr\"",
             "kill = [\"leader\", \"A\"]",
             "kill = \"B\"\nwhen = \"reading\"",
@@ -230,11 +278,7 @@ fn faults() {
             "partition = { from = \"A\" }",
             "partition = { from = \"A\", to = \"A\" }",
             "partition = { bridge = [\"A\", \"B\"] }",
-            "partition = { bridge = \"followers\" }",
-            "partition = { isolate = \"leader\", with = \"majority\" }",
-            "partition = { isolate = \"followers\", with = \"minority\" }",
             "partition = { from = \"A\", to = \"B\", with = \"minority\" }",
-            "delay = { from = \"leader\", to = \"leader\", by = \"1s\" }",
             "partition = \"rings\"",
             "delay = { from = \"A\", to = \"A\", by = \"1s\" }",
             "delay = { from = \"A\", too = \"B\", by = \"1s\" }",
@@ -247,6 +291,15 @@ fn faults() {
             "reset = \"E\"",
         ],
     );
+    let led = led(BASE);
+    for fault in [
+        "partition = { bridge = \"followers\" }",
+        "partition = { isolate = \"leader\", with = \"majority\" }",
+        "partition = { isolate = \"followers\", with = \"minority\" }",
+        "delay = { from = \"leader\", to = \"leader\", by = \"1s\" }",
+    ] {
+        page.add(fault, parse(&led.replacen(kill, fault, 1)));
+    }
     page.edits("at = \"3s\"", &["at = \"10s\"", "at = 3", "", "at = \"sometime\""]);
     page.edits("for = \"4s\"", &["for = \"0s\"", "every = \"1s\""]);
     page.edit("one table in single brackets", "[[fault]]", "[fault]");
@@ -259,7 +312,7 @@ fn faults() {
         "partition = \"ring\"",
         "partition = { bridge = \"A\" }",
         "pause = \"minority\"",
-        "partition = { isolate = \"leader\", with = \"minority\" }",
+        "partition = { isolate = \"A\", with = \"minority\" }",
     ] {
         page.add(&format!("two nodes: {fault}"), parse(&with(&two, fault)));
     }
@@ -282,8 +335,8 @@ fn chaos() {
         "for = [\"2s\", \"1s\"]",
         "for = [\"2s\"]",
         "targets = \"D\"",
-        "targets = [\"leader\", \"leader\"]",
-        "targets = [\"leader\", \"D\"]",
+        "targets = [\"one\", \"one\"]",
+        "targets = [\"one\", \"D\"]",
         "quite = \"1s\"",
         "quiet = \"10s\"",
     ] {

@@ -40,7 +40,7 @@ convergence = "required"
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
     let mut files = Vec::new();
-    for folder in [folder.clone(), folder.join("lab2")] {
+    for folder in [folder.clone(), folder.join("lab2"), folder.join("quorum")] {
         let entries = std::fs::read_dir(folder).unwrap();
         files.extend(
             entries
@@ -49,12 +49,18 @@ fn shipped() -> Vec<PathBuf> {
         );
     }
     files.sort();
-    assert!(files.len() >= 13, "{files:?}");
+    assert!(files.len() >= 16, "{files:?}");
     files
 }
 
 fn parse(text: &str) -> Result<Workload, WorkloadErrors> {
     Workload::parse(text, Path::new("w.toml"), &Overrides::default())
+}
+
+/// `text`, which is [`BASE`] or was, with a protocol that teaches who leads.
+fn led(text: &str) -> String {
+    let mix = "duration = \"10s\"\nmix = { write = 1, strong-read = 1 }";
+    text.replace("\"lab2\"", "\"quorum\"").replacen("duration = \"10s\"", mix, 1)
 }
 
 /// [`BASE`] with `from` replaced by `to`, once.

@@ -10,7 +10,7 @@ use harness::workload::{Overrides, Workload};
 use proptest::prelude::*;
 
 use super::fuzz::PIECES;
-use super::{BASE, parse, shipped};
+use super::{BASE, led, parse, shipped};
 
 /// Renders what comes of `text`: mistakes must be showable too.
 fn digest(text: &str, overrides: &Overrides) {
@@ -69,6 +69,7 @@ fn names_of(demand: &Demand) -> Vec<&String> {
 fn with_nodes(count: usize, rest: &str) -> String {
     let names: Vec<String> = (0..count).map(|index| format!("\"n{index}\"")).collect();
     let base = BASE.replace("\"A\", \"B\", \"C\"", &names.join(", "));
+    let base = led(&base);
     let start = base.find("[[fault]]").unwrap();
     let end = base.find("[checks]").unwrap();
     format!("{}{rest}\n{}", &base[..start], &base[end..])

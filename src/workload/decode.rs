@@ -110,17 +110,25 @@ fn decode_all(root: &Table, path: &Path, overrides: &Overrides, sink: &Sink<'_>)
     };
     let vars = vars::decode(top.field("vars").as_ref(), &harness_word());
 
-    let cluster = tables.section(&top, "cluster", sink);
-    let nodes = cluster.as_ref().and_then(sections::cluster::nodes);
-    let cluster = cluster.and_then(|section| {
-        let spec = sections::cluster::cluster(&section, nodes.clone(), beside, vars.as_ref())?;
-        check_templates(&section, &spec, vars.as_ref()?, root, path);
+    let cluster_section = tables.section(&top, "cluster", sink);
+    let nodes = cluster_section.as_ref().and_then(sections::cluster::nodes);
+    let cluster = cluster_section.as_ref().and_then(|section| {
+        let spec = sections::cluster::cluster(section, nodes.clone(), beside, vars.as_ref())?;
+        check_templates(section, &spec, vars.as_ref()?, root, path);
         Some(spec)
     });
     let client =
         tables.section(&top, "client", sink).and_then(|section| sections::client::client(&section, beside));
     let (mut client, protocol) = client.unzip();
     let protocol = protocol.as_deref();
+    if let (Some(section), Some(protocol)) = (&cluster_section, protocol)
+        && let Some(field) = section.field("elect-within").filter(|_| !protocol.has("status"))
+    {
+        field.fail(
+            "promises a leader, but nobody can say who that is",
+            format!("expected the protocol {:?} to teach `[status]`", protocol.name()),
+        );
+    }
     let empty = Table::default();
     let load_section = match top.field("load") {
         Some(field) => field.section("[load]", &tables.load, &[]),

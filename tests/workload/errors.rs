@@ -211,6 +211,7 @@ fn quorums_and_routes() {
             "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = \"two\"",
             "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = true",
             "nodes = [\"A\", \"B\", \"C\"]\nelect-within = 5",
+            "nodes = [\"A\", \"B\", \"C\"]\nelect-within = \"5s\"",
         ],
     );
     page.edits("protocol = \"lab2\"", &["protocol = \"lab2\"\nprobe = \"100ms\"", "protocol = \"quorum\""]);

@@ -203,7 +203,7 @@ impl Session {
         let value = if carries_value { &planned.value } else { &nothing };
         let key = keyed.then_some(&*planned.key);
         let asked = Asked { process: self.process, f: &f, key, value, node: &target.id };
-        targets.live.begun(first, planned.at);
+        targets.live.begun(first, mutates, planned.at);
         targets.recorder.invoke(asked);
         let began = Instant::now();
         let Some(answer) = self.ask(first, &asked, targets.timeout).await else { return };
@@ -216,7 +216,7 @@ impl Session {
             // The next invocation follows at once, or the end does.
             targets.recorder.complete_deferred(asked, answer.completion());
         }
-        targets.live.ended(place, &f, &answer);
+        targets.live.ended(place, &f, mutates, &answer);
         if carries_value && answer.outcome == Outcome::Ok {
             targets.acked.fetch_add(1, Ordering::Relaxed);
         }
@@ -240,6 +240,7 @@ impl Session {
         mut answer: Answer,
     ) -> (usize, Answer) {
         let targets = Arc::clone(&self.targets);
+        let mutates = self.operations.get(planned.f).is_some_and(|operation| operation.mutates);
         let mut hops = 0;
         while let Some(next) = self.onward(planned, place, hops, &answer) {
             let deadline = began + targets.timeout;
@@ -251,7 +252,7 @@ impl Session {
             if left.is_zero() {
                 break;
             }
-            targets.live.moved(place, next);
+            targets.live.moved(place, next, mutates);
             (place, hops) = (next, hops + 1);
             let Some(came) = self.ask(place, asked, left).await else { break };
             answer = came;

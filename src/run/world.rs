@@ -130,6 +130,9 @@ impl Shared {
     /// Records that a node's process ended, and shows it.
     pub fn note_exit(&self, node: &str, exit: &Exit, expected: bool) {
         self.readiness.ended(node);
+        if let Some(place) = self.targets.place_of(node) {
+            self.targets.leaders().gone(place);
+        }
         if let Err(error) = self.network.node_down(node) {
             self.progress.event(&RunEvent::Warning(error.to_string()));
         }
@@ -219,6 +222,15 @@ impl World for Real {
             corrupted_datagrams: counters.corrupted_datagrams,
             bypasses,
         }
+    }
+
+    fn leader(&self) -> Option<String> {
+        self.shared.targets.leaders().leader_id().map(|id| id.to_string())
+    }
+
+    fn writes_under_way(&self, node: &str) -> u64 {
+        let place = self.nodes.iter().position(|id| id == node);
+        place.map_or(0, |place| self.shared.targets.live().writing(place))
     }
 
     fn record(&mut self, f: &str, value: Json) {

@@ -9,6 +9,8 @@ mod crash;
 mod datagrams;
 mod hostile;
 mod kills;
+mod leader;
+mod matrix;
 mod python;
 mod quorum;
 mod support;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::workload::{Overrides, Workload, WorkloadErrors};
 
-use super::{BASE, edited, parse};
+use super::{BASE, edited, led, parse};
 
 /// The messages of several mistakes, one below the other.
 #[derive(Default)]
@@ -34,8 +34,12 @@ impl Page {
 
     fn flags(&mut self, what: &str, vars: &[&str], sets: &[&str], node: Option<&str>) {
         let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let overrides =
-            Overrides { node: node.map(str::to_owned), vars: own(vars), sets: own(sets), seed: None };
+        let overrides = Overrides {
+            node: node.map(str::to_owned),
+            vars: own(vars),
+            sets: own(sets),
+            ..Overrides::default()
+        };
         self.add(what, Workload::parse(BASE, Path::new("w.toml"), &overrides));
     }
 }
@@ -95,7 +99,7 @@ fn syntax() {
 fn keys() {
     let mut page = Page::default();
     page.edits("duration = \"10s\"", &["duratoin = \"10s\"", "wombat = 1"]);
-    page.edits("name = \"base\"", &["nmae = \"base\"", "wombat = 1", "matrix = { W = [1, 2] }"]);
+    page.edits("name = \"base\"", &["nmae = \"base\"", "wombat = 1"]);
     page.edits(
         "nodes =",
         &[
@@ -249,6 +253,9 @@ fn faults() {
             "kill = []",
             "kill = 1",
             "kill = \"leader\"",
+            "kill = \"leadr\"",
+            "kill = [\"leader\", \"A\"]",
+            "kill = \"B\"\nwhen = \"reading\"",
             "",
             "kil = \"B\"",
             "clock = \"B\"",
@@ -266,6 +273,7 @@ fn faults() {
             "partition = { from = \"A\" }",
             "partition = { from = \"A\", to = \"A\" }",
             "partition = { bridge = [\"A\", \"B\"] }",
+            "partition = { from = \"A\", to = \"B\", with = \"minority\" }",
             "partition = \"rings\"",
             "delay = { from = \"A\", to = \"A\", by = \"1s\" }",
             "delay = { from = \"A\", too = \"B\", by = \"1s\" }",
@@ -284,6 +292,15 @@ fn faults() {
             "corrupt = { from = \"A\", to = \"A\", share = 0.5 }",
         ],
     );
+    let led = led(BASE);
+    for fault in [
+        "partition = { bridge = \"followers\" }",
+        "partition = { isolate = \"leader\", with = \"majority\" }",
+        "partition = { isolate = \"followers\", with = \"minority\" }",
+        "delay = { from = \"leader\", to = \"leader\", by = \"1s\" }",
+    ] {
+        page.add(fault, parse(&led.replacen(kill, fault, 1)));
+    }
     page.edits("at = \"3s\"", &["at = \"10s\"", "at = 3", "", "at = \"sometime\""]);
     page.edits("for = \"4s\"", &["for = \"0s\"", "every = \"1s\""]);
     page.edit("one table in single brackets", "[[fault]]", "[fault]");
@@ -292,11 +309,17 @@ fn faults() {
     let mut page = Page::default();
     let two = edited("nodes = [\"A\", \"B\", \"C\"]", "nodes = [\"A\", \"B\"]");
     let with = |text: &str, fault: &str| text.replacen(kill, fault, 1);
-    for fault in ["partition = \"ring\"", "partition = { bridge = \"A\" }", "pause = \"minority\""] {
+    for fault in [
+        "partition = \"ring\"",
+        "partition = { bridge = \"A\" }",
+        "pause = \"minority\"",
+        "partition = { isolate = \"A\", with = \"minority\" }",
+    ] {
         page.add(&format!("two nodes: {fault}"), parse(&with(&two, fault)));
     }
     let one = edited("nodes = [\"A\", \"B\", \"C\"]", "nodes = [\"A\"]");
     page.add("one node: delay", parse(&with(&one, "delay = \"1s\"")));
+    page.add("one node: followers", parse(&with(&one, "pause = \"followers\"")));
     insta::assert_snapshot!("faults_of_few_nodes", page.0);
 }
 
@@ -313,6 +336,8 @@ fn chaos() {
         "for = [\"2s\", \"1s\"]",
         "for = [\"2s\"]",
         "targets = \"D\"",
+        "targets = [\"one\", \"one\"]",
+        "targets = [\"one\", \"D\"]",
         "quite = \"1s\"",
         "quiet = \"10s\"",
     ] {

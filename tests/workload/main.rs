@@ -2,6 +2,7 @@
 
 mod errors;
 mod fuzz;
+mod matrix;
 #[path = "../mutation/mod.rs"]
 mod mutation;
 mod properties;
@@ -55,6 +56,12 @@ fn shipped() -> Vec<PathBuf> {
 
 fn parse(text: &str) -> Result<Workload, WorkloadErrors> {
     Workload::parse(text, Path::new("w.toml"), &Overrides::default())
+}
+
+/// `text`, which is [`BASE`] or was, with a protocol that teaches who leads.
+fn led(text: &str) -> String {
+    let mix = "duration = \"10s\"\nmix = { write = 1, strong-read = 1 }";
+    text.replace("\"lab2\"", "\"quorum\"").replacen("duration = \"10s\"", mix, 1)
 }
 
 /// [`BASE`] with `from` replaced by `to`, once.

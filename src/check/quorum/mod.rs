@@ -15,9 +15,9 @@
 //! **Soundness.** The fault record bounds who could be reached; what is assumed of it is in [`reach`](super::reach). Each
 //! kind's reasons are with its code. Writes of unknown outcome may take effect at any time and bind nobody.
 
-mod found;
+pub mod found;
 mod impossible;
-mod lost;
+pub mod lost;
 mod refused;
 mod stale;
 
@@ -35,7 +35,7 @@ pub struct Quorum;
 
 /// What was declared.
 #[derive(Clone, Copy)]
-struct Declared {
+pub struct Declared {
     /// N.
     nodes: u64,
     /// W.
@@ -45,6 +45,13 @@ struct Declared {
 }
 
 impl Declared {
+    /// What a history's contract says.
+    pub fn of(history: &History) -> Self {
+        let contract = &history.contract;
+        let nodes = contract.nodes.len() as u64;
+        Declared { nodes, write: contract.write_quorum, read: contract.read_quorum }
+    }
+
     /// By how many nodes every read quorum meets every write quorum; `None` where they need not meet.
     fn overlap(self) -> Option<u64> {
         (self.read? + self.write?).checked_sub(self.nodes).filter(|overlap| *overlap > 0)
@@ -70,11 +77,7 @@ impl Check for Quorum {
         let facts = Facts::new(history);
         let reach = Reach::new(history);
         let contract = &history.contract;
-        let declared = Declared {
-            nodes: contract.nodes.len() as u64,
-            write: contract.write_quorum,
-            read: contract.read_quorum,
-        };
+        let declared = Declared::of(history);
         let mut findings = Findings::new();
         let claims = impossible::judge(&facts, &reach, declared, &mut findings);
         let reads = stale::judge(&facts, declared, &mut findings);

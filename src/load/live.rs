@@ -139,6 +139,14 @@ impl Live {
         }
     }
 
+    /// What was under way at `from` goes on at `to`.
+    pub(super) fn moved(&self, from: usize, to: usize) {
+        if let (Some(from), Some(to)) = (self.nodes.get(from), self.nodes.get(to)) {
+            to.in_flight.fetch_add(1, Ordering::Relaxed);
+            from.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn ended(&self, node: usize, f: &str, answer: &Answer) {
         let Some(node) = self.nodes.get(node) else { return };
         node.in_flight.fetch_sub(1, Ordering::Relaxed);

@@ -9,4 +9,5 @@ mod crash;
 mod hostile;
 mod kills;
 mod python;
+mod quorum;
 mod support;

@@ -16,13 +16,23 @@ mod foreign;
 mod innocent;
 #[path = "checks/ladder.rs"]
 mod ladder;
+#[path = "checks/leaders.rs"]
+mod leaders;
+#[path = "checks/levels.rs"]
+mod levels;
 #[path = "checks/oracle.rs"]
 mod oracle;
+#[path = "checks/quorums.rs"]
+mod quorums;
 #[path = "checks/reading.rs"]
 mod reading;
 #[path = "checks/sim.rs"]
 mod sim;
+#[path = "checks/sim_quorum.rs"]
+mod sim_quorum;
 #[path = "checks/simulate.rs"]
 mod simulate;
+#[path = "checks/simulate_quorum.rs"]
+mod simulate_quorum;
 #[path = "checks/topics.rs"]
 mod topics;

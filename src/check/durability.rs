@@ -5,7 +5,8 @@
 //! over it. With `disk` it must also be *at its own node* as soon as that node answers again.
 //!
 //! Only writes whose node was restarted after the acknowledgement are judged; lost updates without a crash are the
-//! business of `lww`.
+//! business of `lww`. In a store with a declared write quorum what is acknowledged must survive changes of leader as well,
+//! so there every write that a fault followed is judged, as by [`quorum`](super::quorum::lost).
 //!
 //! **Complexity.** O(n log n): one replay in order of time.
 //!
@@ -17,10 +18,12 @@ use super::facts::{Facts, KeyId, LifeId, NodeId, SightId, Witness, WriteId};
 use super::finals::Finals;
 use super::findings::{Finding, Findings, evidence};
 use super::floor::{Floor, Moment, replay};
+use super::quorum::lost::{Fate, Lost, fate};
+use super::quorum::{Declared, found};
 use super::tell::at;
-use super::unversioned::{Lost, Shown};
+use super::unversioned::{Lost as LostByValue, Shown};
 use super::{Check, CheckResult, Violation, lww};
-use crate::history::{Durability as Declared, History, Phase};
+use crate::history::{Durability as Promise, Fault, History, Phase};
 
 /// The check.
 pub struct Durability;
@@ -30,7 +33,9 @@ enum Found {
     /// An acknowledged write is nowhere to be found; with the snapshot of a node that must have it.
     Gone { write: WriteId, snapshot: u64, survivor: Option<Witness> },
     /// The same, by values alone.
-    GoneByValue(Lost),
+    GoneByValue(LostByValue),
+    /// The same in a store with a write quorum.
+    GoneFromAll(Lost),
     /// A node shows less than what it had acknowledged before a restart.
     Forgotten { before: Witness, after: SightId },
 }
@@ -47,11 +52,8 @@ impl Check for Durability {
     fn check(&self, history: &History) -> CheckResult {
         let facts = Facts::new(history);
         let mut findings = Findings::new();
-        let crashed = |write: &&super::facts::Write| {
-            write.acked()
-                && facts.life_from(write.node, write.acked_ns()) < facts.life_until(write.node, u64::MAX)
-        };
-        let exposed = facts.writes.iter().filter(crashed).count() as u64;
+        let crashed = |id: &WriteId| facts.write(*id).acked() && exposed(&facts, *id);
+        let exposed = (0..facts.writes.len() as WriteId).filter(crashed).count() as u64;
         let seen_again = if facts.disk { judge_forgotten(&facts, &mut findings) } else { 0 };
         let finals = Finals::new(&facts);
         let (judged, excused) = match &finals {
@@ -59,6 +61,9 @@ impl Check for Durability {
             Err(_) => (0, 0),
         };
         let unknown = match finals {
+            _ if exposed == 0 && history.contract.write_quorum.is_some() => {
+                Some("no fault followed an acknowledged write".into())
+            }
             _ if exposed == 0 => Some("no node was restarted after it had acknowledged a write".into()),
             Err(reason) => Some(reason),
             Ok(_) if judged + seen_again == 0 => {
@@ -78,18 +83,34 @@ impl Check for Durability {
     }
 }
 
-/// Whether the node of an acknowledged write was restarted after the acknowledgement.
+/// Whether the node of an acknowledged write was restarted after the acknowledgement; with a declared write quorum,
+/// whether any fault was in force then.
 fn exposed(facts: &Facts, id: WriteId) -> bool {
     let write = facts.write(id);
+    let history = facts.history;
+    let shaken = |fault: &Fault| fault.took_effect && fault.overlaps(write.acked_ns(), u64::MAX);
+    if history.contract.write_quorum.is_some() && history.faults.iter().any(shaken) {
+        return true;
+    }
     facts.life_from(write.node, write.acked_ns()) < facts.life_until(write.node, u64::MAX)
 }
 
 fn judge_finals(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) -> (u64, u64) {
     let (mut judged, mut excused) = (0, 0);
     let shown = Shown::new(facts);
+    let quorum = facts.history.contract.write_quorum.map(|_| Declared::of(facts.history));
     for key in facts.keys.all().filter(|key| !finals.busy(*key) && !finals.nodes.is_empty()) {
         let mut blind = false;
         for &id in finals.acked(key).iter().filter(|id| exposed(facts, **id)) {
+            if let Some(declared) = quorum {
+                match fate(facts, finals, declared, id) {
+                    Fate::Unknown => {}
+                    Fate::Kept => judged += 1,
+                    Fate::Excused => excused += 1,
+                    Fate::Lost(lost) => findings.add(facts, Found::GoneFromAll(lost)),
+                }
+                continue;
+            }
             if facts.write(id).stamp.is_none() {
                 blind = true;
                 continue;
@@ -128,13 +149,16 @@ fn judge_forgotten(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
         }
         Moment::Asked(Witness::Sight(id)) => {
             let sight = facts.sight(id);
+            if !sight.is_local() {
+                return;
+            }
             let earlier = 0..facts.life_until(sight.node, sight.answered_ns());
             let bound = earlier
                 .filter_map(|life: LifeId| own.in_life((sight.node, sight.key), life))
                 .max_by_key(|(stamp, _)| *stamp);
             let Some((stamp, before)) = bound else { return };
             compared += 1;
-            if sight.is_below(stamp) {
+            if facts.is_below(sight, stamp) {
                 findings.add(facts, Found::Forgotten { before, after: id });
             }
         }
@@ -146,7 +170,7 @@ fn judge_forgotten(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
 impl Finding for Found {
     fn kind(&self) -> &'static str {
         match self {
-            Found::Gone { .. } | Found::GoneByValue(_) => "lost-acknowledged",
+            Found::Gone { .. } | Found::GoneByValue(_) | Found::GoneFromAll(_) => "lost-acknowledged",
             Found::Forgotten { .. } => "forgotten",
         }
     }
@@ -155,13 +179,14 @@ impl Finding for Found {
         Some(match self {
             Found::Gone { write, .. } => facts.write(*write).key,
             Found::GoneByValue(lost) => lost.key,
+            Found::GoneFromAll(lost) => facts.write(lost.write).key,
             Found::Forgotten { after, .. } => facts.sight(*after).key,
         })
     }
 
     fn weight(&self) -> u64 {
         match self {
-            Found::Gone { .. } => 3,
+            Found::Gone { .. } | Found::GoneFromAll(_) => 3,
             Found::GoneByValue(_) => 2,
             Found::Forgotten { .. } => 1,
         }
@@ -172,6 +197,10 @@ impl Finding for Found {
         let (node, story, cause, (ops, faults)) = match self {
             Found::Gone { write, snapshot, survivor } => tell_gone(facts, *write, *snapshot, *survivor),
             Found::GoneByValue(lost) => (lost.node, lost.story(facts), lost.cause(facts), lost.proof(facts)),
+            Found::GoneFromAll(lost) => {
+                let found::Told { story, cause, ops, faults, .. } = found::lost(facts, lost);
+                (facts.write(lost.write).node, story, cause, (ops, faults))
+            }
             Found::Forgotten { before, after } => {
                 let sight = facts.sight(*after);
                 let node = facts.node_name(sight.node);
@@ -221,12 +250,12 @@ fn tell_gone(
     let story =
         format!("{}.{crash}{had} In the end no node has it, or anything newer.", facts.tell_write(id));
     let cause = match facts.history.contract.durability {
-        Declared::Disk => {
+        Promise::Disk => {
             format!(
                 "{node} acknowledges before the write is safe on disk, or does not read its disk when it starts."
             )
         }
-        Declared::Replicated | Declared::Memory => {
+        Promise::Replicated | Promise::Memory => {
             "A node that had it let an older write replace it after the crash.".to_owned()
         }
     };

@@ -6,6 +6,7 @@
 
 mod availability;
 mod convergence;
+mod deletes;
 mod diagram;
 mod durability;
 mod facts;
@@ -14,6 +15,7 @@ mod findings;
 mod floor;
 pub mod generate;
 pub mod ladder;
+mod leader;
 pub mod levels;
 pub mod linearizability;
 mod listed;
@@ -26,6 +28,8 @@ mod objects;
 mod outages;
 mod phantom;
 pub mod plain;
+mod quorum;
+mod reach;
 mod read_your_writes;
 mod session;
 mod staleness;
@@ -142,6 +146,8 @@ pub static CHECKS: &[&dyn Check] = &[
     &monotonic_writes::MonotonicWrites,
     &writes_follow_reads::WritesFollowReads,
     &durability::Durability,
+    &quorum::Quorum,
+    &leader::Leader,
     &staleness::Staleness,
     &availability::Availability,
 ];

@@ -148,11 +148,13 @@ fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
         more: foreign.facts(),
     };
     foreign.add_checks(&args.check, &mut judged, &style)?;
-    if args.check.is_empty() || args.ladder {
-        let verdict = foreign.add_ladder(&mut judged, &style)?;
-        if args.check.is_empty() {
-            judged.verdict = verdict;
+    if args.check.is_empty() {
+        if !foreign.add_without_model(&mut judged, &style)? {
+            judged.verdict = foreign.add_ladder(&mut judged, &style)?;
+            foreign.add_object(&mut judged, &style)?;
         }
+    } else if args.ladder {
+        foreign.add_ladder(&mut judged, &style)?;
     }
     Ok(judged)
 }

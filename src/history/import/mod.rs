@@ -16,6 +16,7 @@
 //! register reads `nil` where a keyed one reads `[key nil]`. An operation without a completion has an unknown outcome.
 
 mod bytes;
+mod echo;
 mod edn;
 mod json;
 mod log;

@@ -100,6 +100,7 @@ pub static PLAIN: &[&dyn PlainCheck] = &[
     &super::levels::MonotonicReads,
     &super::levels::MonotonicWrites,
     &super::levels::WritesFollowReads,
+    &super::levels::Eventual,
     &super::levels::Regular,
     &super::levels::Safe,
     &super::objects::Set,

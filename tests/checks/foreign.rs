@@ -207,6 +207,7 @@ fn every_check_can_be_asked_for_by_name_and_none_panics() {
         (1, "read", "nil", "2"),
         (1, "write", "3", "3"),
         (0, "read", "nil", "3"),
+        (1, "read", "nil", "3"),
     ]);
     let keyed = edn(&[
         (0, "write", "[:x 1]", "[:x 1]"),

@@ -33,6 +33,9 @@ pub fn main(args: ValidateArgs) -> ExitCode {
         match Workload::load(file, &overrides) {
             Ok(workload) => {
                 let mut text = format!("ok {}: {}\n", file.display(), workload.summary());
+                for warning in &workload.warnings {
+                    text.push_str(&format!("   warning: {warning}\n"));
+                }
                 if args.schedule {
                     text.push_str(&schedule(&workload));
                 }

@@ -104,6 +104,8 @@ pub struct Workload {
     pub settle_within: Duration,
     /// `[checks]`, in the file's order.
     pub checks: Vec<(String, CheckMode)>,
+    /// What is allowed and yet may not be meant, in sentences without a full stop.
+    pub warnings: Vec<String>,
     /// The whole file with overrides applied and defaults filled in, as TOML: `workload.toml` of the results.
     pub resolved: String,
 }

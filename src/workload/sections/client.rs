@@ -43,7 +43,9 @@ pub(in crate::workload) fn client(
         Some(u32::try_from(field.whole(1..=10_000)?).ok())
     });
     let (name, protocol) = named?;
-    let spec = ClientSpec { protocol: name, timeout: timeout?, max_in_flight: max_in_flight? };
+    // A mistake was noted for whatever is `None`, so these clients never run; the load can be held against the protocol.
+    let timeout = timeout.unwrap_or_default();
+    let spec = ClientSpec { protocol: name, timeout, max_in_flight: max_in_flight.flatten() };
     Some((spec, protocol))
 }
 

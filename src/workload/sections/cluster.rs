@@ -178,15 +178,16 @@ pub(in crate::workload) fn cluster(
         let section = Section::open("cluster.limits", table, &field.node.at, &keys, &later, field.sink);
         section.field("log")?.unit(size, "16MiB")
     });
+    // A mistake was noted for whatever is `None`, so this cluster is never run; its templates can be looked at all the same.
     Some(ClusterSpec {
         nodes: nodes?,
         command: command?,
-        env: env?.into_iter().collect(),
-        port: port?,
-        dir: dir?.map(|(_, path)| path),
-        cwd: cwd?,
-        durability: durability?,
-        ready_within: ready_within?,
+        env: env.unwrap_or_default().into_iter().collect(),
+        port: port.unwrap_or_default(),
+        dir: dir.flatten().map(|(_, path)| path),
+        cwd: cwd.flatten(),
+        durability: durability.unwrap_or_default(),
+        ready_within: ready_within.unwrap_or_default(),
         log_limit: limits.unwrap_or(16 << 20),
     })
 }

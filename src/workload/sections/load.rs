@@ -102,7 +102,6 @@ pub(in crate::workload) fn load(
     {
         let title = format!("is {burst}, but there are {clients} clients, each with one operation at a time");
         field.fail(title, format!("expected at most load.clients, {clients}"));
-        return None;
     }
     let mix = match section.field("mix") {
         None => Some(vec![("read".to_owned(), 1), ("write".to_owned(), 1)]),

@@ -21,6 +21,7 @@ mod edn;
 mod json;
 mod log;
 mod pairing;
+mod strings;
 
 use std::fmt;
 use std::fs::File;

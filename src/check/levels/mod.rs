@@ -18,6 +18,7 @@ mod regular;
 mod saturate;
 mod search;
 mod sequential;
+mod stint;
 mod versions;
 
 pub use causal::Causal;

@@ -114,6 +114,9 @@ fn the_model_and_its_start_can_be_chosen() {
     assert_eq!(checked(&nil, &[]).code, 3);
     assert_eq!(checked(&nil, &["--model", "cas-register"]).code, 0);
     assert_eq!(checked("", &[]).code, 3, "of nothing there is nothing to say");
+    let open = checked("{:process 0 :type :invoke :f :write :value 1}", &[]);
+    assert_eq!(open.code, 0, "Knossos says so too: {}", open.out);
+    assert!(open.out.contains("no completed read: nothing could"), "{}", open.out);
     assert_eq!(checked(&nil, &["--check", "linearizability", "--model", "register"]).code, 1);
 
     let txn = edn(&[

@@ -62,8 +62,8 @@ fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
     evidence.insert("reads".into(), Json::from(observations));
     let toothless = judgement.verdict == Verdict::Valid && observations == 0;
     Answer {
-        // Of nothing at all there is nothing to say.
-        verdict: if toothless && ok == 0 { Verdict::Unknown } else { judgement.verdict },
+        // Of no operations at all there is nothing to say; of some that never completed there is, little as it is.
+        verdict: if toothless && calls.calls.is_empty() { Verdict::Unknown } else { judgement.verdict },
         reason: match toothless {
             true => Some("no completed read: nothing could have been found".into()),
             false => judgement.reason,

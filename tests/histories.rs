@@ -115,6 +115,19 @@ fn broken_rules_are_named() {
         other.unwrap_err(),
         "h:2: this history breaks the rules: process 0 completes a write but had invoked a read on line 1"
     );
+    let another =
+        read("{:process 0 :type :invoke :f :write :value 3}\n{:process 0 :type :ok :f :write :value 4}");
+    assert_eq!(
+        another.unwrap_err(),
+        "h:2: this history breaks the rules: process 0 completes its write of 3 with 4, invoked on line 1: \
+         a completion has the value again, or nil"
+    );
+    for answered in ["3", "nil"] {
+        let text = format!(
+            "{{:process 0 :type :invoke :f :write :value 3}}\n{{:process 0 :type :ok :f :write :value {answered}}}"
+        );
+        assert!(read(&text).is_ok(), "{answered}");
+    }
     // Across processes the order of the file counts, and that is said.
     let text = event(&0, &"invoke", &9) + &event(&1, &"invoke", &3);
     assert!(read(&text).unwrap().notes[0].contains("time 3 is before 9 of line 1"));

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! linearizability ─► sequential ─► causal ─┬► read-your-writes
-//!                                          ├► monotonic-reads
-//!                                          ├► monotonic-writes
-//!                                          └► writes-follow-reads
+//!        │                                 ├► monotonic-reads
+//!        │                                 ├► monotonic-writes
+//!        │                                 └► writes-follow-reads
+//!        └► eventual
 //! ```
 //!
 //! An arrow says "implies" (Herlihy & Wing 1990; Lamport 1979; Ahamad et al. 1995; Brzezinski et al. 2004, who show that causal
@@ -12,9 +13,9 @@
 //! all below it, and one that is violated settles all above it; only what is left is judged. A level whose check is
 //! not registered is not listed.
 //!
-//! **Eventual consistency is not a level.** It promises that replicas agree *some time* after the last write. A finite
-//! history without versions and without the end of all writes known can neither prove nor refute that: whatever was
-//! read, they may agree tomorrow. What a recorded run can tell, `convergence` tells.
+//! **Eventual consistency** is the foot of the ladder and hangs on its top alone: sequential and causal consistency let a
+//! session stay behind for ever. Most finite histories can neither prove nor refute it, and its rung then says so; see
+//! [`Eventual`](super::levels::Eventual) for what it takes to say more.
 
 use super::Verdict;
 use super::models::Model;
@@ -31,7 +32,7 @@ pub struct Level {
 }
 
 /// The levels, strongest first; each after the level above it.
-pub const LEVELS: [Level; 7] = [
+pub const LEVELS: [Level; 8] = [
     Level { name: "linearizability", above: None },
     Level { name: "sequential", above: Some("linearizability") },
     Level { name: "causal", above: Some("sequential") },
@@ -39,6 +40,7 @@ pub const LEVELS: [Level; 7] = [
     Level { name: "monotonic-reads", above: Some("causal") },
     Level { name: "monotonic-writes", above: Some("causal") },
     Level { name: "writes-follow-reads", above: Some("causal") },
+    Level { name: "eventual", above: Some("linearizability") },
 ];
 
 /// What is known of one level.
@@ -196,22 +198,25 @@ mod tests {
 
     #[test]
     fn what_holds_settles_what_is_below() {
-        assert_eq!(told("v......"), ("vvvvvvv".into(), "linearizability".into(), None));
-        assert_eq!(told("iv....."), ("ivvvvvv".into(), "sequential".into(), Some("linearizability")));
-        assert_eq!(told("uv....."), ("uvvvvvv".into(), "sequential".into(), None));
-        assert_eq!(told("i v...."), ("ivvvvv".into(), "causal".into(), Some("linearizability")));
+        assert_eq!(told("v......."), ("vvvvvvvv".into(), "linearizability".into(), None));
+        assert_eq!(told("iv.....u"), ("ivvvvvvu".into(), "sequential".into(), Some("linearizability")));
+        assert_eq!(told("uv.....v"), ("uvvvvvvv".into(), "sequential eventual".into(), None));
+        assert_eq!(told("i v....u"), ("ivvvvvu".into(), "causal".into(), Some("linearizability")));
     }
 
     #[test]
     fn what_fails_settles_what_is_above() {
-        assert_eq!(told("uuivivi").0, "iiiviv".to_owned() + "i");
-        assert_eq!(told("uuivivi").1, "read-your-writes monotonic-writes");
-        assert_eq!(told("uuuvivv").0, "iiivivv");
-        assert_eq!(told("uuuvivv").2, Some("monotonic-reads"));
+        assert_eq!(told("uuiviviu").0, "iiiviviu");
+        assert_eq!(told("uuiviviu").1, "read-your-writes monotonic-writes");
+        assert_eq!(told("uuuvivvu").0, "iiivivvu");
+        assert_eq!(told("uuuvivvu").2, Some("monotonic-reads"));
+        // What is not causal may come to agree, and what never agrees may be causal.
+        assert_eq!(told("uuuvvvvi").0, "iuuvvvvi");
+        assert_eq!(told("uuuvvvvi").2, Some("eventual"));
         assert_eq!(
-            told("iuuvvvv"),
+            told("iuuvvvvv"),
             (
-                "iuuvvvv".into(),
+                "iuuvvvvv".into(),
                 LEVELS[3..].iter().map(|level| level.name).collect::<Vec<_>>().join(" "),
                 Some("linearizability")
             )

@@ -100,6 +100,7 @@ pub static PLAIN: &[&dyn PlainCheck] = &[
     &super::levels::MonotonicReads,
     &super::levels::MonotonicWrites,
     &super::levels::WritesFollowReads,
+    &super::levels::Eventual,
     &super::levels::Regular,
     &super::levels::Safe,
     &super::objects::Set,
@@ -111,6 +112,31 @@ pub static PLAIN: &[&dyn PlainCheck] = &[
 /// The plain check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn PlainCheck> {
     PLAIN.iter().copied().find(|check| check.name() == name)
+}
+
+/// The check of what objects of this model owe whatever the order of their operations.
+pub fn of_object(model: Model) -> Option<&'static dyn PlainCheck> {
+    PLAIN.iter().copied().find(|check| check.models() == [model])
+}
+
+/// The check of objects no model describes: sources of ids, and queues that are drained (a drain is many dequeues, and no
+/// one of them happens at one moment). `None` where the history is of no such object.
+pub fn without_model(calls: &Calls) -> Option<&'static dyn PlainCheck> {
+    let mut used: Vec<&str> = Vec::new();
+    for call in &calls.calls {
+        let name = calls.functions.get(usize::from(call.f)).map_or("?", |name| &**name);
+        if !used.contains(&name) && name != "snapshot" {
+            used.push(name);
+        }
+    }
+    let only = |known: &[&str]| used.iter().all(|name| known.contains(name));
+    if used.contains(&"generate") && only(&["generate"]) {
+        find("unique-ids")
+    } else if used.contains(&"drain") && only(&["enqueue", "dequeue", "drain"]) {
+        find("queue")
+    } else {
+        None
+    }
 }
 
 /// A plain check as a run's workload knows it.

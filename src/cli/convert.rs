@@ -27,6 +27,9 @@ pub struct Args {
     /// Where to [default: standard output]
     #[arg(long, short, value_name = "OUT")]
     output: Option<PathBuf>,
+    /// Overwrite OUT if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
     /// The file's format, where its content does not tell: jsonl, jepsen-json, jepsen-edn, porcupine-log, porcupine-kv
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -36,7 +39,7 @@ pub struct Args {
 pub fn main(args: &Args) -> ExitCode {
     let inside = args.file.join("history.jsonl");
     let file = if args.file.is_dir() { &inside } else { &args.file };
-    if let Err(why) = suitable(file, args.output.as_deref()) {
+    if let Err(why) = suitable(file, args.output.as_deref(), args.force) {
         eprintln!("error: {why}");
         return EXIT_USAGE.into();
     }
@@ -66,8 +69,8 @@ pub fn main(args: &Args) -> ExitCode {
     }
 }
 
-/// Whether this file can be read twice, the second time while the output is written.
-fn suitable(file: &Path, output: Option<&Path>) -> Result<(), String> {
+/// Whether this file can be read twice, the second time while the output is written, and the output may be.
+fn suitable(file: &Path, output: Option<&Path>, force: bool) -> Result<(), String> {
     // What cannot be looked at cannot be read either, and that error says more.
     let Ok(input) = fs::metadata(file) else { return Ok(()) };
     if !input.is_file() {
@@ -79,6 +82,11 @@ fn suitable(file: &Path, output: Option<&Path>) -> Result<(), String> {
     let same = |output: &Path| matches!((fs::canonicalize(file), fs::canonicalize(output)), (Ok(one), Ok(other)) if one == other);
     if output.is_some_and(same) {
         return Err(format!("{}: is both what is read and what would be written", file.display()));
+    }
+    // A pipe or /dev/null has nothing to lose.
+    let lost = |output: &&Path| !force && fs::metadata(output).is_ok_and(|there| there.is_file());
+    if let Some(output) = output.filter(lost) {
+        return Err(format!("{}: is there already; --force overwrites it", output.display()));
     }
     Ok(())
 }

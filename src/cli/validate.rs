@@ -40,6 +40,9 @@ pub fn main(args: ValidateArgs) -> ExitCode {
                     text.push_str(&format!(", {} cells of {}", list.len(), names.join(" × ")));
                 }
                 text.push('\n');
+                for warning in &workload.warnings {
+                    text.push_str(&format!("   warning: {warning}\n"));
+                }
                 if args.schedule {
                     text.push_str(&schedule(workload));
                 }

@@ -67,8 +67,8 @@ fn lasting_schema() -> Json {
     json!({ "anyOf": [one.clone(), { "type": "array", "minItems": 2, "maxItems": 2, "items": one }] })
 }
 
-/// Reads `[chaos]`. `load` is how long the load lasts.
-pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Option<Chaos> {
+/// Reads `[chaos]`. `load` is how long the load lasts and `cast` who the nodes are, where that is known.
+pub fn decode(field: &Field<'_>, cast: Option<&Cast<'_>>, load: Option<Duration>) -> Option<Chaos> {
     let section = field.section("[chaos]", KEYS, &["seed"])?;
     let kinds = match section.field("faults") {
         Some(field) => decode_kinds(&field),
@@ -84,7 +84,7 @@ pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Option<Chao
         None => Some((Duration::from_millis(300), Duration::from_secs(2))),
     };
     let targets = match section.field("targets") {
-        Some(field) => decode_targets(&field, cast),
+        Some(field) => cast.and_then(|cast| decode_targets(&field, cast)),
         None => Some(vec![Target::One]),
     };
     let quiet = match section.field("quiet") {
@@ -92,6 +92,7 @@ pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Option<Chao
         None => Some(Duration::from_secs(1)),
     };
     let (shortest, longest) = lasting?;
+    let (load, cast) = (load?, cast?);
     let chaos = Chaos { kinds: kinds?, every: every?, shortest, longest, targets: targets?, quiet: quiet? };
 
     // The first gap is at most one and a half times the mean: so at least one fault is drawn, whatever the seed.

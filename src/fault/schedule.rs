@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::ScheduledFault;
 use super::aim::{Occurrence, When};
 use super::kinds::{Cast, Draw, FAULTS, Fault, FaultKind, LATER, duration_schema};
+use super::{Demand, ScheduledFault};
 use crate::document::units::show_duration;
-use crate::document::{Field, Key, list};
+use crate::document::{Field, Key, Section, list};
 use crate::seed::Rng;
 
 /// The most faults a schedule may have.
@@ -62,8 +62,9 @@ pub fn schema() -> Json {
     json!({ "type": "array", "items": table })
 }
 
-/// Reads `fault`, an array of tables. `load` is how long the load lasts, where that is known.
-pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Option<Duration>) -> Vec<Planned> {
+/// Reads `fault`, an array of tables. `load` is how long the load lasts and `cast` who the nodes are, where that is known:
+/// a mistake elsewhere hides none of those here.
+pub fn decode(field: &Field<'_>, cast: Option<&Cast<'_>>, load: Option<Duration>) -> Vec<Planned> {
     let crate::document::Val::List(_) = field.node.val else {
         let _: Option<()> = field.wrong_type("[[fault]]: a table in double brackets");
         return Vec::new();
@@ -73,17 +74,62 @@ pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Option<Duration>) -> Vec
     items.iter().filter_map(|item| decode_one(item, &keys, cast, load)).collect()
 }
 
-fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Option<Duration>) -> Option<Planned> {
+fn decode_one(
+    item: &Field<'_>,
+    keys: &[Key],
+    cast: Option<&Cast<'_>>,
+    load: Option<Duration>,
+) -> Option<Planned> {
     let section = item.section("[[fault]]", keys, LATER)?;
-    let mut named: Vec<(&'static FaultKind, Field<'_>)> = Vec::new();
+    let kind = named(&section, keys);
+    let fault = kind.as_ref().zip(cast).and_then(|((kind, field), cast)| (kind.decode)(field, cast));
+
+    let long = Duration::from_secs(7 * 86_400);
+    let at_field = section.required("at", "at = \"3s\"");
+    let mut at = at_field.as_ref().and_then(|field| field.duration(Duration::ZERO..=long));
+    if let (Some(begins), Some(field), Some(load)) = (at, &at_field, load)
+        && begins >= load
+    {
+        field.fail(
+            format!("is {}: the fault begins after the end of the load", show_duration(begins)),
+            format!("expected less than load.duration, {}", show_duration(load)),
+        );
+        at = None;
+    }
+    let lasting = match section.field("for") {
+        Some(field) => field.duration(Duration::from_millis(1)..=long).map(Some),
+        None => Some(kind.as_ref().and_then(|(kind, _)| kind.absent_for)),
+    };
+    let every = match section.field("every") {
+        // Whether a fault whose kind is not known is lifted by itself is not known either.
+        Some(field) => every(&field, at, lasting.filter(|_| kind.is_some()), load).map(Some),
+        None => Some(None),
+    };
+    let when = match section.field("when") {
+        Some(field) => field.word(WHENS, &[]).map(|_| When::Writing),
+        None => Some(When::Due),
+    };
+    Some(Planned {
+        kind: kind?.0,
+        fault: fault?.into(),
+        at: at?,
+        lasting: lasting?,
+        every: every?,
+        when: when?,
+    })
+}
+
+/// The one fault that a `[[fault]]` names.
+fn named<'a>(section: &Section<'a>, keys: &[Key]) -> Option<(&'static FaultKind, Field<'a>)> {
+    let mut named: Vec<(&'static FaultKind, Field<'a>)> = Vec::new();
     for kind in FAULTS {
         if let Some(field) = section.field(kind.name) {
             named.push((kind, field));
         }
     }
-    let names: Vec<&str> = FAULTS.iter().map(|kind| kind.name).collect();
     match named.as_slice() {
         [] => {
+            let names: Vec<&str> = FAULTS.iter().map(|kind| kind.name).collect();
             // An unknown key was reported already and is what was meant.
             let unknown = section.fields().any(|(entry, _)| !keys.iter().any(|key| key.name == entry.key));
             if !unknown {
@@ -93,9 +139,9 @@ fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Option<Dura
                     None,
                 );
             }
-            return None;
+            None
         }
-        [_] => {}
+        [_] => named.pop(),
         [(first, _), (second, field), ..] => {
             field.sink.fail(
                 &field.node.at,
@@ -103,52 +149,65 @@ fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Option<Dura
                 "each fault in a [[fault]] of its own",
                 None,
             );
-            return None;
+            None
         }
     }
-    let (kind, field) = named.remove(0);
-    let fault = (kind.decode)(&field, cast);
+}
 
-    let long = Duration::from_secs(7 * 86_400);
-    let at_field = section.required("at", "at = \"3s\"");
-    let at = at_field.as_ref().and_then(|field| field.duration(Duration::ZERO..=long));
-    if let (Some(at), Some(field), Some(load)) = (at, &at_field, load)
-        && at >= load
-    {
-        field.fail(
-            format!("is {}: the fault begins after the end of the load", show_duration(at)),
-            format!("expected less than load.duration, {}", show_duration(load)),
-        );
+/// How often a fault repeats. `lasting`: how long it lasts, where that is known.
+fn every(
+    field: &Field<'_>,
+    at: Option<Duration>,
+    lasting: Option<Option<Duration>>,
+    load: Option<Duration>,
+) -> Option<Duration> {
+    let every = field.duration(Duration::from_millis(10)..=Duration::from_secs(7 * 86_400))?;
+    if lasting == Some(None) {
+        field.fail("repeats a fault that is never lifted", "expected a `for` beside it");
         return None;
     }
-    let lasting = match section.field("for") {
-        Some(field) => Some(field.duration(Duration::from_millis(1)..=long)?),
-        None => kind.absent_for,
-    };
-    let every = match section.field("every") {
-        Some(field) => {
-            let every = field.duration(Duration::from_millis(10)..=long)?;
-            if lasting.is_none() {
-                field.fail("repeats a fault that is never lifted", "expected a `for` beside it");
-                return None;
+    let repeats = load.unwrap_or_default().saturating_sub(at?).as_nanos() / every.as_nanos();
+    if repeats >= MAX_SCHEDULED as u128 {
+        field.fail(format!("repeats the fault {repeats} times"), format!("expected at most {MAX_SCHEDULED}"));
+        return None;
+    }
+    Some(every)
+}
+
+/// Faults that end a node while another one has it down already, in sentences: the later one changes nothing until the
+/// earlier one is lifted, and the node is started again only when both are.
+pub fn overlaps(schedule: &[ScheduledFault]) -> Vec<String> {
+    let ends = |fault: &ScheduledFault| fault.until.unwrap_or(Duration::MAX);
+    let mut found: Vec<String> = Vec::new();
+    let mut since: BTreeMap<&str, &ScheduledFault> = BTreeMap::new();
+    for fault in schedule {
+        let ended = fault.demands.iter().filter_map(|demand| match demand {
+            Demand::Down { node, .. } => Some(node.as_str()),
+            _ => None,
+        });
+        for node in ended {
+            match since.get(node) {
+                Some(earlier) if ends(earlier) > fault.at => {
+                    found.push(format!(
+                        "{} at {} finds {node} down already: {} at {} lasts {}",
+                        fault.label,
+                        show_duration(fault.at),
+                        earlier.label,
+                        show_duration(earlier.at),
+                        match earlier.until {
+                            Some(until) => format!("until {}", show_duration(until)),
+                            None => "until the heal".to_owned(),
+                        }
+                    ));
+                    if ends(fault) > ends(earlier) {
+                        since.insert(node, fault);
+                    }
+                }
+                _ => drop(since.insert(node, fault)),
             }
-            let repeats = load.unwrap_or_default().saturating_sub(at?).as_nanos() / every.as_nanos();
-            if repeats >= MAX_SCHEDULED as u128 {
-                field.fail(
-                    format!("repeats the fault {repeats} times"),
-                    format!("expected at most {MAX_SCHEDULED}"),
-                );
-                return None;
-            }
-            Some(every)
         }
-        None => None,
-    };
-    let when = match section.field("when") {
-        Some(field) => field.word(WHENS, &[]).map(|_| When::Writing)?,
-        None => When::Due,
-    };
-    Some(Planned { kind, fault: fault?.into(), at: at?, lasting, every, when })
+    }
+    found
 }
 
 /// Draws every target and lays out every repetition; by when they begin. What would last beyond the end of the load

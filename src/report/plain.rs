@@ -12,6 +12,8 @@ use crate::history::calls::Calls;
 
 /// How many violations of one check are drawn.
 const SHOWN_PER_CHECK: usize = 3;
+/// How many of the others are named.
+const NAMED_PER_CHECK: usize = 8;
 /// How far pictures are indented.
 const INDENT: usize = 2;
 
@@ -116,7 +118,15 @@ fn violations(
     let heading = format!("{}: {total} {plural}", check.name());
     let _ = writeln!(out, "\n{}", style.paint(Paint::Strong, &heading));
     let _ = writeln!(out, "{}", style.wrap(&format!("promised: {}", check.about()), 2));
-    for (at, proof) in answer.proofs.iter().take(SHOWN_PER_CHECK).enumerate() {
+    // One of each kind: a second one is much the same story about another key.
+    let mut kinds: Vec<&str> = Vec::new();
+    let mut new = |proof: &&Proof| {
+        let new = !kinds.contains(&proof.kind);
+        kinds.push(proof.kind);
+        new
+    };
+    let shown: Vec<&Proof> = answer.proofs.iter().filter(|proof| new(proof)).take(SHOWN_PER_CHECK).collect();
+    for (at, proof) in shown.iter().enumerate() {
         let key = if proof.key.is_nil() { String::new() } else { format!(" of {}", proof.key) };
         let title = format!("#{} {}{key}", at + 1, proof.kind);
         let _ = writeln!(out, "\n{}", style.paint(Paint::of(Verdict::Invalid), &style.wrap(&title, 2)));
@@ -125,9 +135,15 @@ fn violations(
         let _ = writeln!(out, "{}", style.wrap(&size(proof), 2));
         let _ = writeln!(out, "{}", style.wrap(&format!("Likely cause: {}", full_stop(&proof.cause)), 2));
     }
-    let hidden = total.saturating_sub(answer.proofs.len().min(SHOWN_PER_CHECK) as u64);
+    let hidden = total.saturating_sub(shown.len() as u64);
     if hidden > 0 {
-        let _ = writeln!(out, "and {hidden} more");
+        let told = |proof: &&Proof| shown.iter().any(|shown| std::ptr::eq(*shown, *proof));
+        let others = answer.proofs.iter().filter(|proof| !told(proof) && !proof.key.is_nil());
+        let mut named: Vec<String> = others.map(|proof| format!("{} of {}", proof.kind, proof.key)).collect();
+        named.truncate(NAMED_PER_CHECK);
+        let more = if (named.len() as u64) < hidden && !named.is_empty() { " …" } else { "" };
+        let named = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+        let _ = writeln!(out, "{}", style.wrap(&format!("and {hidden} more{named}{more}"), 2));
     }
     out
 }

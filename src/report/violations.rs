@@ -42,15 +42,18 @@ pub fn section(results: &Results, style: &Style) -> String {
     out
 }
 
-/// Those that are written out, and the others. As many kinds as there is room for are written out, the worst first: the
-/// tenth of one kind tells less than the first of another.
+/// Those that are written out, and the others. The worst of each kind is, as far as there is room: a second one of the kind
+/// is much the same story about another key. And so is one of another kind that rests on the very same operations.
 fn chosen(violations: &[ViolationRow]) -> (Vec<&ViolationRow>, Vec<&ViolationRow>) {
-    let first = |at: &usize| violations[..*at].iter().all(|earlier| earlier.kind != violations[*at].kind);
-    let (firsts, again): (Vec<usize>, Vec<usize>) = (0..violations.len()).partition(first);
-    let mut places: Vec<usize> = firsts.into_iter().chain(again).take(SHOWN_PER_CHECK).collect();
-    places.sort_unstable();
-    let others = (0..violations.len()).filter(|at| !places.contains(at)).map(|at| &violations[at]);
-    (places.iter().map(|at| &violations[*at]).collect(), others.collect())
+    let (mut shown, mut others): (Vec<&ViolationRow>, Vec<&ViolationRow>) = (Vec::new(), Vec::new());
+    for violation in violations {
+        let same = |told: &&ViolationRow| {
+            told.kind == violation.kind || !told.ops.is_empty() && told.ops == violation.ops
+        };
+        let room = shown.len() < SHOWN_PER_CHECK && !shown.iter().any(same);
+        if room { shown.push(violation) } else { others.push(violation) }
+    }
+    (shown, others)
 }
 
 /// `and 41 more: diverged of k1, k2, k7 …; results.json has 38 of them`

@@ -139,16 +139,17 @@ fn decode_all(root: &Table, path: &Path, overrides: &Overrides, sink: &Sink<'_>)
 
     let seed = overrides.seed.or(file_seed.flatten()).unwrap_or_else(drawn_seed);
     let mut faults = Vec::new();
-    if let Some(nodes) = &nodes {
-        let mute = protocol.filter(|protocol| !protocol.has("status")).map(Protocol::name);
-        let cast = Cast { nodes, mute };
-        let planned =
-            top.field("fault").map(|field| schedule::decode(&field, &cast, duration)).unwrap_or_default();
-        if let Some(duration) = duration {
-            faults = schedule::expand(&planned, &cast, duration, seed);
-            if let Some(chaos) = top.field("chaos").and_then(|field| chaos::decode(&field, &cast, duration)) {
-                chaos.expand(&cast, duration, seed, &mut faults);
-            }
+    let mut warnings = Vec::new();
+    let mute = protocol.filter(|protocol| !protocol.has("status")).map(Protocol::name);
+    let cast = nodes.as_ref().map(|nodes| Cast { nodes, mute });
+    let planned = top.field("fault").map(|field| schedule::decode(&field, cast.as_ref(), duration));
+    let chaos = top.field("chaos").and_then(|field| chaos::decode(&field, cast.as_ref(), duration));
+    if let (Some(cast), Some(duration)) = (&cast, duration) {
+        faults = schedule::expand(&planned.unwrap_or_default(), cast, duration, seed);
+        // What chaos draws overlaps as it comes.
+        warnings = schedule::overlaps(&faults);
+        if let Some(chaos) = chaos {
+            chaos.expand(cast, duration, seed, &mut faults);
         }
     }
     let mut matrix = match top.field("matrix") {
@@ -185,6 +186,7 @@ fn decode_all(root: &Table, path: &Path, overrides: &Overrides, sink: &Sink<'_>)
         settle_within: settle_within?,
         checks: checks?,
         matrix: matrix?,
+        warnings,
         resolved: String::new(),
     };
     if sink.count() == 0 {

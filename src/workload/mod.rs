@@ -170,6 +170,8 @@ pub struct Workload {
     pub checks: Vec<(String, CheckMode)>,
     /// `[matrix]`: what is still to be chosen. Axes fixed by a flag, or by a cell, are in `vars`.
     pub matrix: Vec<Axis>,
+    /// What is allowed and yet may not be meant, in sentences without a full stop.
+    pub warnings: Vec<String>,
     /// The whole file with overrides applied and defaults filled in, as TOML: `workload.toml` of the results.
     pub resolved: String,
 }

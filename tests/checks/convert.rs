@@ -198,6 +198,18 @@ fn nothing_is_written_of_a_broken_history_nor_over_its_source() {
     let said = convert(&[fine.to_str().unwrap(), "--to", "edn", "-o", out.to_str().unwrap()]);
     assert_eq!((said.code, said.out.as_str()), (0, ""), "{}", said.err);
     assert_eq!(events(&std::fs::read_to_string(&out).unwrap()).len(), 1);
+    // What is there is not lost unless that is asked for.
+    let (fine_path, out_path) = (fine.to_str().unwrap(), out.to_str().unwrap());
+    let said = convert(&[fine_path, "--to", "jsonl", "-o", out_path]);
+    assert!(
+        said.code == 2 && said.err.contains("out.edn: is there already; --force overwrites it"),
+        "{}",
+        said.err
+    );
+    assert!(std::fs::read_to_string(&out).unwrap().starts_with("{:index"));
+    assert_eq!(convert(&[fine_path, "--to", "jsonl", "-o", out_path, "--force"]).code, 0);
+    assert!(std::fs::read_to_string(&out).unwrap().starts_with("{\""));
+    assert_eq!(convert(&[fine_path, "--to", "jsonl", "-o", "/dev/null"]).code, 0);
     let said = convert(&[fine.to_str().unwrap(), "--to", "xml"]);
     assert!(said.code == 2 && said.err.contains("written as edn or jsonl, not as `xml`"), "{}", said.err);
 }

@@ -114,6 +114,9 @@ fn the_model_and_its_start_can_be_chosen() {
     assert_eq!(checked(&nil, &[]).code, 3);
     assert_eq!(checked(&nil, &["--model", "cas-register"]).code, 0);
     assert_eq!(checked("", &[]).code, 3, "of nothing there is nothing to say");
+    let open = checked("{:process 0 :type :invoke :f :write :value 1}", &[]);
+    assert_eq!(open.code, 0, "Knossos says so too: {}", open.out);
+    assert!(open.out.contains("no completed read: nothing could"), "{}", open.out);
     assert_eq!(checked(&nil, &["--check", "linearizability", "--model", "register"]).code, 1);
 
     let txn = edn(&[
@@ -132,8 +135,8 @@ fn what_cannot_be_told_is_asked_for() {
     let said = checked(&edn(&[(0, "add", "1", "1"), (1, "read", "nil", "nil")]), &[]);
     assert_eq!(said.code, 2, "{}", said.out);
     assert!(said.err.contains("the model cannot be told from `add`, `read`: it may be set or counter; --model chooses one of register, "), "{}", said.err);
-    let said = checked(&edn(&[(0, "generate", "nil", "1")]), &[]);
-    assert!(said.code == 2 && said.err.contains("no model knows all of `generate`"), "{}", said.err);
+    let said = checked(&edn(&[(0, "generate", "nil", "1"), (0, "read", "nil", "1")]), &[]);
+    assert!(said.code == 2 && said.err.contains("no model knows all of `generate`, `read`"), "{}", said.err);
     let said = checked(&stale(), &["--model", "queue"]);
     assert!(
         said.code == 2 && said.err.contains("the model `queue` knows enqueue and dequeue"),
@@ -142,6 +145,44 @@ fn what_cannot_be_told_is_asked_for() {
     );
     let said = checked(&stale(), &["--model", "regster"]);
     assert!(said.code == 2 && said.err.contains("did you mean `register`?"), "{}", said.err);
+}
+
+/// An element listed twice is no matter of linearizability, nor is the order of ids.
+#[test]
+fn objects_are_judged_beside_the_ladder() {
+    let set = |read: &str| edn(&[(0, "add", "1", "1"), (1, "read", "nil", read)]);
+    let said = checked(&set("[1 1]"), &["--json"]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let report: Json = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["ladder"][0]["verdict"], "valid");
+    assert_eq!(
+        (&report["checks"][0]["name"], &report["checks"][0]["violations"][0]["kind"]),
+        (&Json::from("set"), &Json::from("duplicated"))
+    );
+    let said = checked(&set("[1 1]"), &[]);
+    assert!(said.out.contains("p1 read 1 twice in one answer"), "{}", said.out);
+    assert!(said.out.ends_with("\nverdict: invalid\n"), "{}", said.out);
+    assert_eq!(checked(&set("[1 1]"), &["--check", "linearizability"]).code, 0, "asked for the order alone");
+    assert_eq!(checked(&set("[1]"), &[]).code, 0);
+    // That nothing could be missed is no answer to whether the order is right.
+    let unread = edn(&[(1, "read", "nil", "[]"), (0, "add", "1", "1")]);
+    assert_eq!(checked(&unread, &["--check", "set"]).code, 3);
+    assert_eq!(checked(&unread, &["--model", "set"]).code, 0);
+
+    let queue = edn(&[(0, "enqueue", "1", "1"), (1, "dequeue", "nil", "1"), (1, "dequeue", "nil", "1")]);
+    let said = checked(&queue, &[]);
+    assert!(said.code == 1 && said.out.contains("\nqueue: 1 violation"), "{}", said.out);
+    let drained = edn(&[(0, "enqueue", "1", "1"), (1, "drain", "nil", "[1 1]")]);
+    let said = checked(&drained, &[]);
+    assert!(said.code == 1 && said.out.contains("\nqueue: 1 violation"), "{}{}", said.out, said.err);
+    let counter = edn(&[(0, "add", "1", "1"), (1, "read", "nil", "2")]);
+    let said = checked(&counter, &[]);
+    assert!(said.code == 1 && said.out.contains("\ncounter: 1 violation"), "{}", said.out);
+
+    let ids = |second: &str| edn(&[(0, "generate", "nil", "1"), (1, "generate", "nil", second)]);
+    assert_eq!(checked(&ids("2"), &[]).code, 0);
+    let said = checked(&ids("1"), &[]);
+    assert!(said.code == 1 && said.out.contains("p0 was given the id 1, and so was p1"), "{}", said.out);
 }
 
 #[test]
@@ -169,6 +210,7 @@ fn every_check_can_be_asked_for_by_name_and_none_panics() {
         (1, "read", "nil", "2"),
         (1, "write", "3", "3"),
         (0, "read", "nil", "3"),
+        (1, "read", "nil", "3"),
     ]);
     let keyed = edn(&[
         (0, "write", "[:x 1]", "[:x 1]"),

@@ -321,6 +321,41 @@ pub fn kept(ops: &[Op], guarantee: Guarantee) -> bool {
     })
 }
 
+/// Eventual consistency: whether what was read had been written by somebody; and whether the copies were seen to agree
+/// when the writing had ended. Processes whose last operation has no outcome are gone.
+pub fn eventual(ops: &[Op]) -> (bool, bool) {
+    let own = ops.iter().filter(|op| op.outcome == Outcome::Ok).all(|op| {
+        reads(op).is_none_or(|value| {
+            value == 0 || ops.iter().any(|by| writes(by) && by.key == op.key && by.value == value)
+        })
+    });
+    let gone = |process: u32| {
+        let last = ops.iter().filter(|op| op.process == process).max_by_key(|op| op.invoke);
+        last.is_some_and(|op| op.outcome == Outcome::Info)
+    };
+    let key_agrees = |key: u32| {
+        let written: Vec<&Op> = ops.iter().filter(|op| op.key == key && writes(op)).collect();
+        let read: Vec<&Op> = ops
+            .iter()
+            .filter(|op| op.key == key && op.what == What::Read && op.outcome == Outcome::Ok)
+            .filter(|op| !gone(op.process))
+            .collect();
+        let last_of = |read_by: &Op| {
+            read.iter().filter(|op| op.process == read_by.process).all(|op| op.invoke <= read_by.invoke)
+        };
+        let finals: Vec<&&Op> = read.iter().filter(|op| last_of(op)).collect();
+        written.is_empty()
+            || finals.len() > 1
+                && finals.iter().all(|last| {
+                    written.iter().all(|write| write.outcome == Outcome::Ok && write.ret < last.invoke)
+                        && written.iter().any(|write| write.value == last.value)
+                        && last.value == finals[0].value
+                })
+    };
+    let some_write = ops.iter().any(writes);
+    (own, own && some_write && (0..4).all(key_agrees))
+}
+
 /// Whether each read returns what the definition of a regular, or safe, register allows.
 pub fn regular(ops: &[Op], safe: bool) -> bool {
     let before = |one: &Op, other: &Op| one.ret < other.invoke;

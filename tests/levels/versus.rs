@@ -1,14 +1,15 @@
 //! The checks against the oracles, and against each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::check::Verdict;
 use harness::check::models::Model;
 use harness::check::plain::{self, Answer, Question};
+use harness::history::Outcome;
 use harness::seed::Rng;
 
 use crate::oracle::{self, Guarantee};
-use crate::small::{Op, Shape, compact, draw, relaxed};
+use crate::small::{Op, Shape, What, compact, draw, relaxed};
 
 const CASES: u64 = 10_000;
 /// Of shapes for which a check is not mainly meant.
@@ -131,6 +132,54 @@ fn regular_and_safe() {
     }
 }
 
+/// As a test with a last phase does: everybody reads every key, mostly to find the same.
+fn read_at_the_end(rng: &mut Rng, ops: &mut Vec<Op>) {
+    let processes: BTreeSet<u32> = ops.iter().map(|op| op.process).collect();
+    let keys: BTreeSet<u32> = ops.iter().map(|op| op.key).collect();
+    for key in keys {
+        let written = ops.iter().find(|op| op.key == key && op.what != What::Read).map_or(0, |op| op.value);
+        for process in processes.iter().copied() {
+            let invoke = 2 * ops.len() as u32 + 16;
+            let value = if rng.below(8) > 0 { written } else { rng.below(4) as i64 };
+            let read = What::Read;
+            ops.push(Op { process, key, invoke, ret: invoke + 1, what: read, value, outcome: Outcome::Ok });
+        }
+    }
+}
+
+/// Here `unknown` is the rule, so the oracle says exactly when it is not.
+#[test]
+fn eventual() {
+    let mut rng = Rng::new(7, "eventual");
+    let mut seen = BTreeMap::new();
+    for case in 0..CASES {
+        let shape = [DISTINCT, ONE_KEY, REPEATED, CAS][case as usize % 4];
+        let mut ops = draw(&mut rng, shape);
+        if case % 8 < 4 {
+            read_at_the_end(&mut rng, &mut ops);
+        }
+        let answer = answer("eventual", &ops);
+        *seen.entry(answer.verdict).or_insert(0) += 1;
+        let expected = match oracle::eventual(&ops) {
+            (false, _) => Verdict::Invalid,
+            (true, true) => Verdict::Valid,
+            (true, false) => Verdict::Unknown,
+        };
+        assert_eq!(answer.verdict, expected, "{case}: {answer:#?} of {ops:#?}");
+        assert!(answer.verdict != Verdict::Unknown || answer.reason.is_some());
+        let legal = |kept: &[u32]| oracle::eventual(&relaxed(&ops, kept)).0;
+        for proof in &answer.proofs {
+            assert!(proof.minimal && !legal(&proof.ops), "{case}, no proof: {proof:#?} of {ops:#?}");
+            for needless in &proof.ops {
+                let without: Vec<u32> = proof.ops.iter().copied().filter(|op| op != needless).collect();
+                assert!(legal(&without), "{case}: {needless} is needless in {proof:#?} of {ops:#?}");
+            }
+        }
+    }
+    println!("eventual: {seen:?}");
+    assert!(seen.len() == 3 && seen.values().all(|count| *count >= CASES / 200), "{seen:?}");
+}
+
 /// Whatever breaks a level breaks all that imply it.
 #[test]
 fn the_ladder_is_one() {
@@ -141,6 +190,7 @@ fn the_ladder_is_one() {
         ("causal", "monotonic-reads"),
         ("causal", "monotonic-writes"),
         ("causal", "writes-follow-reads"),
+        ("linearizability", "eventual"),
         ("linearizability", "regular"),
         ("regular", "safe"),
     ];

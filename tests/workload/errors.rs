@@ -479,3 +479,111 @@ fn colours_are_for_terminals() {
     assert!(errors.render(true).contains('\u{1b}'));
     assert!(!errors.render(false).contains('\u{1b}'));
 }
+
+/// Each of these was hidden by the one before it at some time.
+#[test]
+fn one_mistake_hides_no_other() {
+    let text = r#"
+name = "many"
+sed = 1
+
+[cluster]
+nodes = ["A", "B", "A"]
+command = "sleep {{ prot }}"
+durability = "dsk"
+port = 70000
+
+[client]
+protocol = "lab2"
+timeout = "1x"
+
+[load]
+clients = 2
+burst = 3
+duration = "forever"
+mix = { reed = 1 }
+sessions = "stiky"
+
+[[fault]]
+at = "3"
+for = "4"
+every = "x"
+kil = "B"
+
+[[fault]]
+at = "2s"
+for = 4
+kill = "A"
+pause = "B"
+
+[chaos]
+faults = ["kil"]
+every = 3
+
+[settle]
+within = "1"
+
+[checks]
+convergance = "required"
+lww = "requird"
+"#;
+    let errors = parse(text).unwrap_err();
+    let titles: Vec<&str> = errors.list.iter().map(|problem| problem.title.as_str()).collect();
+    for mistake in [
+        "unknown key `sed`",
+        "names node \"A\" a second time",
+        "`cluster.durability` is \"dsk\"",
+        "`cluster.port` is 70000",
+        "`client.timeout` is \"1x\"",
+        "`load.burst` is 3",
+        "`load.duration` is \"forever\"",
+        "`reed`",
+        "`load.sessions` is \"stiky\"",
+        "`fault.at` is \"3\"",
+        "`fault.for` is \"4\"",
+        "`fault.every` is \"x\"",
+        "unknown key `kil`",
+        "names two faults",
+        "`fault.for` is a number without a unit",
+        "`chaos.faults.0` is \"kil\"",
+        "`chaos.every` is a number without a unit",
+        "`settle.within` is \"1\"",
+        "unknown key `convergance`",
+        "`checks.lww` is \"requird\"",
+    ] {
+        assert!(titles.iter().any(|title| title.contains(mistake)), "{mistake}: {titles:#?}");
+    }
+    assert_eq!(titles.len(), 20, "{titles:#?}");
+    // With the nodes right the command's template can be looked at, whatever else is wrong with the cluster.
+    let errors = parse(&text.replace(r#", "A"]"#, "]")).unwrap_err();
+    let titles: Vec<&str> = errors.list.iter().map(|problem| problem.title.as_str()).collect();
+    assert!(titles.iter().any(|title| title.contains("prot")), "{titles:#?}");
+    assert!(titles.iter().any(|title| title.contains("`cluster.durability`")), "{titles:#?}");
+}
+
+#[test]
+fn a_node_that_is_ended_twice_is_warned_of() {
+    let fault =
+        |at: u32, lasting: &str, what: &str| format!("\n[[fault]]\nat = \"{at}s\"\n{lasting}\n{what}\n");
+    let warnings = |faults: &[String]| {
+        let (before, _) = BASE.split_once("[[fault]]").unwrap();
+        let (_, checks) = BASE.split_once("[checks]").unwrap();
+        parse(&format!("{before}{}\n[checks]{checks}", faults.concat())).unwrap().warnings
+    };
+    let (four, ever) = ("for = \"4s\"", "");
+    let found = warnings(&[
+        fault(1, four, "kill = \"A\""),
+        fault(3, four, "stop = [\"A\", \"B\"]"),
+        fault(7, "for = \"1s\"", "kill = \"B\""),
+    ]);
+    assert_eq!(found, ["stop A, B at 3s finds A down already: kill A at 1s lasts until 5s"]);
+    let found = warnings(&[fault(1, ever, "kill = \"A\""), fault(3, four, "kill = \"A\"")]);
+    assert_eq!(found, ["kill A at 3s finds A down already: kill A at 1s lasts until the heal"]);
+    for fine in [
+        [fault(1, four, "kill = \"A\""), fault(5, four, "kill = \"A\"")],
+        [fault(1, four, "kill = \"A\""), fault(3, four, "kill = \"B\"")],
+        [fault(1, four, "kill = \"A\""), fault(3, four, "pause = \"A\"")],
+    ] {
+        assert_eq!(warnings(&fine), [""; 0]);
+    }
+}

@@ -11,11 +11,12 @@
 //! A guess that fails proves nothing.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::graph::{Edge, Graph};
 use super::registers::{INITIAL, NONE, Sessions, WRITE};
 use super::saturate::Closure;
+use super::stint::Stint;
 use crate::history::calls::{Call, Calls, OPEN};
 
 /// How long guessing may take.
@@ -23,7 +24,7 @@ const MOST_TIME: Duration = Duration::from_secs(3);
 
 /// Whether a legal order of everything was found. Not for compare-and-sets, whose two halves could be torn apart.
 pub(super) fn find_order(calls: &Calls, sessions: &Sessions, most_bytes: usize) -> bool {
-    let began = Instant::now();
+    let began = Stint::begin();
     let keys = calls.keys.len();
     let two_halves = sessions.nodes.windows(2).any(|pair| pair[0].call == pair[1].call);
     if two_halves || sessions.left_out > 0 || !sessions.thin.is_empty() {
@@ -47,7 +48,7 @@ pub(super) fn find_order(calls: &Calls, sessions: &Sessions, most_bytes: usize) 
             }
         }
     };
-    while began.elapsed() < MOST_TIME {
+    while !began.is_beyond(MOST_TIME) {
         let next = next_writes(sessions, &closure, &mut writes, &ends);
         let guesses = guesses(sessions, &writes, &next);
         let graph = Graph::new(sessions.nodes.len(), &[&closure.edges[..], &guesses].concat());

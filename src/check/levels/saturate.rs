@@ -8,11 +8,12 @@
 //!
 //! A cycle proves that there is no order. That there is none does not prove that there is an order.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::clocks::{ByKey, causal_edges, last_known};
 use super::graph::{Edge, Graph};
 use super::registers::{INITIAL, NONE, Sessions, WRITE};
+use super::stint::Stint;
 
 /// How it ended.
 pub(super) enum Saturated {
@@ -67,7 +68,7 @@ pub(super) struct Closure {
 impl Closure {
     /// What follows if `besides` is true, too; `None` where that is a contradiction.
     pub(super) fn new(sessions: &Sessions, keys: usize, most_bytes: usize, besides: &[Edge]) -> Option<Self> {
-        let began = Instant::now();
+        let began = Stint::begin();
         let mut edges = causal_edges(sessions);
         edges.extend_from_slice(besides);
         let by_key = ByKey::new(sessions, keys, |source| source == WRITE);
@@ -76,7 +77,7 @@ impl Closure {
         loop {
             let graph = Graph::new(sessions.nodes.len(), &edges);
             let order = graph.sorted()?;
-            if !fits || began.elapsed() > MOST_TIME {
+            if !fits || began.is_beyond(MOST_TIME) {
                 return Some(Closure { edges, order, graph });
             }
             let new = round(sessions, &by_key, &graph, &order)?;

@@ -11,7 +11,8 @@
 //!   only once, which must not be replaced before all have read them.
 //!
 //! Complexity: at most (operations a process)^processes × states; linear where the first choice is the right one: the
-//! operation that should come earliest (see [`Forced::deadlines`]), or was invoked first.
+//! operation that should come earliest (see [`Forced::deadlines`]), or was invoked first. Of a long history the search is
+//! given up when it comes no farther.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -25,6 +26,12 @@ use crate::check::models::{
 use crate::history::Outcome;
 use crate::history::calls::Calls;
 use crate::history::hash::Fast;
+
+/// A history of more operations than this is not searched to the end, only for an order that is nearly found.
+const LONG: usize = 5_000;
+/// So many configurations of a long history may be looked at in vain: where the first choices of some hundred operations are
+/// wrong, undoing the last few helps no more, and all of them cannot be tried.
+const MOST_IN_VAIN: usize = 30_000;
 
 /// How a search ended.
 pub(super) enum Found {
@@ -433,11 +440,13 @@ impl<'s, S: Spec> Walk<'s, S> {
         let each = (self.come.len() + self.state_of.len() + self.placed.len() / 32 + 8) * size_of::<u32>();
         let mut been: HashSet<Box<[u32]>> = HashSet::new();
         let mut forks: Vec<Fork> = Vec::new();
-        let mut farthest = 0;
+        let (mut farthest, mut been_then) = (0, 0);
         loop {
             self.read_eagerly();
             let come: usize = self.come.iter().map(|come| *come as usize).sum();
-            farthest = farthest.max(come);
+            if come > farthest {
+                (farthest, been_then) = (come, been.len());
+            }
             if come == musts {
                 return Found::Order;
             }
@@ -451,6 +460,9 @@ impl<'s, S: Spec> Walk<'s, S> {
                     been.len()
                 ))
             };
+            if musts > LONG && been.len() - been_then > MOST_IN_VAIN {
+                return given_up("the search for an order comes no farther");
+            }
             if been.len() * each + self.memo.len() * 24 > budget.memory_bytes {
                 return given_up("the search for an order needs too much memory");
             }

@@ -9,10 +9,16 @@
 //! got stuck, everything before that point is. [`prover`](super::prover) makes it minimal.
 
 use super::prover::Prover;
+use super::search::Stuck;
+use super::steps::{Step, steps};
+use super::timeline::told;
 use super::zones::{Conflict, ends};
 use super::{Failure, KeyVerdict, Options, setting};
 use crate::history::calls::{Calls, ValueId};
 use crate::history::{Outcome, Value};
+
+/// Longest state in a sentence, in characters.
+const WIDEST_STATE: usize = 60;
 
 /// Explains why a key is not linearizable. `order` lists its calls by invocation.
 pub(super) fn explain(
@@ -33,24 +39,16 @@ pub(super) fn explain(
             } else {
                 (before.clone(), false)
             };
-            let stuck_call = &calls.calls[stuck.call as usize];
-            let states = stuck.states.join(" or ");
-            Failure {
-                key: Value::Nil,
-                proof,
-                minimal,
-                context: stuck.open.iter().copied().chain([stuck.call]).collect(),
-                states: stuck.states.clone(),
-                story: format!(
-                    "{} has no place: when it completed, everything before it left {} possible, and no order of the {} open then explains it",
-                    calls.describe(stuck_call),
-                    if states.is_empty() { "nothing".into() } else { states },
-                    match stuck.open.len() {
-                        0 | 1 => "one operation".into(),
-                        count => format!("{count} operations"),
-                    }
-                ),
-            }
+            let last = match options.prove {
+                true => steps(calls, options, order, &proof).and_then(|mut steps| steps.pop()),
+                false => None,
+            };
+            let context = stuck.open.iter().copied().chain([stuck.call]).collect();
+            let (story, states) = match last {
+                Some(last) => (by_proof(calls, &last), last.states),
+                None => (by_history(calls, stuck), stuck.states.clone()),
+            };
+            Failure { key: Value::Nil, proof, minimal, context, states, story }
         }
         KeyVerdict::Legal | KeyVerdict::Unknown(_) => return Err("there is nothing to explain".into()),
     };
@@ -61,6 +59,33 @@ pub(super) fn explain(
     failure.context.sort_unstable();
     failure.context.dedup();
     Ok(failure)
+}
+
+/// Where the proof gets stuck, in the words and the states of its picture.
+fn by_proof(calls: &Calls, last: &Step) -> String {
+    format!(
+        "{} has no place: when it completed the object could only be {}, whatever all other operations did",
+        calls.describe(&calls.calls[last.call as usize]),
+        told(&last.states, " or ", WIDEST_STATE),
+    )
+}
+
+/// Where the whole history gets stuck, of a proof that is too large to tell what it leaves possible by itself.
+fn by_history(calls: &Calls, stuck: &Stuck) -> String {
+    let others = stuck.open.iter().filter(|open| **open != stuck.call).count();
+    let order = match others {
+        0 => String::new(),
+        1 => ", and no order of it and the one operation open beside it explains it".into(),
+        count => format!(", and no order of it and the {count} operations open beside it explains it"),
+    };
+    format!(
+        "{} has no place: when it completed, everything before it left {} possible{order}",
+        calls.describe(&calls.calls[stuck.call as usize]),
+        match stuck.states.is_empty() {
+            true => "nothing".into(),
+            false => told(&stuck.states, " or ", WIDEST_STATE),
+        },
+    )
 }
 
 /// Where the values that a proof's operations saw came from: for each the first operation that carried it.

@@ -1,9 +1,12 @@
-//! What the object could have been after each operation of a proof, for the picture: every other operation relaxed, as
-//! the proof demands, all ways are followed side by side until none is left.
+//! What the object could have been after each operation of a proof, for the sentence and the picture alike: every other
+//! operation relaxed, as the proof demands, all ways are followed side by side until none is left.
+//!
+//! The states the search got stuck in are others: those of the whole history, in which what is no part of the proof
+//! narrows them down. Beside a proof they would mislead, since it holds without that.
 //!
 //! Unlike the search this keeps every state that was possible at a moment, not only those some completion needs.
-//! Proofs are small, and what is relaxed mostly drops out unobserved; where it does not, the picture goes without
-//! states.
+//! Proofs are small, and what is relaxed mostly drops out unobserved; where it does not, sentence and picture go without
+//! these states.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -14,6 +17,9 @@ use crate::history::calls::{Calls, OPEN};
 
 /// Beyond so many steps from one way to another, none is told: a picture is not worth a search.
 const MOST_STEPS: usize = 200_000;
+
+/// What certainly happened is followed as bits of a word.
+const MOST_CERTAIN: usize = 64;
 
 /// One completion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,17 +39,22 @@ type Ways = HashMap<(u32, u64), Vec<Vec<u16>>>;
 /// The completions of `proof` in order, up to the one that fits no way; `None` where that cannot be told. `order` are
 /// all operations of the object, by invocation.
 pub(super) fn steps(calls: &Calls, options: &Options, order: &[u32], proof: &[u32]) -> Option<Vec<Step>> {
+    let mut proof = proof.to_vec();
+    proof.sort_unstable();
+    if proof.len() > MOST_CERTAIN {
+        return None;
+    }
     let mut machine = machine(options).ok()?;
     let last = proof.iter().map(|call| calls.calls[*call as usize].ret).filter(|ret| *ret != OPEN).max()?;
     let mut items: Vec<Item> = Vec::new();
     for index in order {
         // What is invoked later has nothing to contradict.
         if calls.calls[*index as usize].invoke < last {
-            items.extend(machine.item(calls, *index, !proof.contains(index)).ok()?);
+            items.extend(machine.item(calls, *index, proof.binary_search(index).is_err()).ok()?);
         }
     }
     machine.prune(&mut items);
-    if items.iter().filter(|item| item.ret != OPEN).count() > 64 {
+    if items.iter().filter(|item| item.ret != OPEN).count() > MOST_CERTAIN {
         return None;
     }
     let mut walk = Walk::new(&mut *machine, &items);

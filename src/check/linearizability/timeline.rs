@@ -110,12 +110,17 @@ fn cut(text: &str, limit: usize) -> String {
     format!("{kept}…")
 }
 
-fn state(step: &Step, limit: usize) -> String {
-    let mut told: Vec<String> = step.states.iter().take(MOST_STATES).map(|state| cut(state, limit)).collect();
-    if step.states.len() > MOST_STATES {
+/// The states of one moment, each cut to `limit` characters.
+pub(super) fn told(states: &[String], between: &str, limit: usize) -> String {
+    let mut told: Vec<String> = states.iter().take(MOST_STATES).map(|state| cut(state, limit)).collect();
+    if states.len() > MOST_STATES {
         told.push("…".into());
     }
-    let told = told.join("|");
+    told.join(between)
+}
+
+fn state(step: &Step, limit: usize) -> String {
+    let told = told(&step.states, "|", limit);
     if step.fits { told } else { format!("✗ {told}").trim_end().to_owned() }
 }
 
@@ -278,6 +283,27 @@ p3  4─5  read 17   = ✗ 18
         let narrow = drawn(Model::Register, &long, 60);
         assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
         assert!(narrow.starts_with("p0  ├─ write \"a… ─┤\n"), "{narrow}");
+    }
+
+    /// `left {1} possible` beside `✗ {1}|{1 2}`: the one would be of the whole history, the other of the proof.
+    #[test]
+    fn the_sentence_names_the_states_of_the_picture() {
+        let set = "{:process 0 :type :invoke :f :add :value 1}{:process 0 :type :ok :f :add :value 1}
+            {:process 0 :type :invoke :f :read}{:process 0 :type :ok :f :read :value [1]}
+            {:process 1 :type :invoke :f :add :value 2}{:process 2 :type :invoke :f :read}
+            {:process 2 :type :ok :f :read :value []}{:process 1 :type :ok :f :add :value 2}";
+        let calls = read(set);
+        let question = Question { model: Some(Model::Set), ..Question::default() };
+        let answer = Linearizability.judge(&calls, &question).unwrap_or_else(|why| panic!("{why}"));
+        let proof = &answer.proofs[0];
+        assert_eq!(
+            proof.story,
+            "p2 read [] has no place: when it completed the object could only be {1} or {1 2}, \
+             whatever all other operations did"
+        );
+        assert_eq!(proof.states, ["{1}", "{1 2}"]);
+        let picture = picture(&calls, &question, proof, 80).unwrap_or_default();
+        assert!(picture.ends_with("✗ {1}|{1 2}\n"), "{picture}");
     }
 
     #[test]

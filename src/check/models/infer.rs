@@ -8,7 +8,8 @@
 //! Two models know compare-and-set. `cas-register` claims less (a failed one says nothing, and neither does a
 //! completed read of nil), so it is taken unless the format says more: in Jepsen's logs of etcd, which Porcupine keeps, both are
 //! observations. For the same reason a register in EDN or in Jepsen's JSON whose reads returned nil is a
-//! `cas-register`: Knossos takes such a read, on any register, as one whose value was not recorded.
+//! `cas-register`: Knossos takes such a read, on any register, as one whose value was not recorded. That is a guess, so
+//! the other meaning comes along as a [`Doubt`].
 
 use super::{Model, items};
 use crate::history::Outcome;
@@ -42,28 +43,56 @@ const VOCABULARIES: [Vocabulary; 8] = [
     Vocabulary { model: Model::Register, telling: &["write", "put", "delete"], others: &["read", "get"] },
 ];
 
+/// What a history's operations were taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The model.
+    pub model: Model,
+    /// What it may be as well.
+    pub doubt: Option<Doubt>,
+}
+
+/// Another meaning of the same answers, which claims more. Where it makes a violation of what is none otherwise, nobody
+/// but the user can decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The model by which the answers mean that.
+    pub model: Model,
+    /// What to say when the verdict hangs on it.
+    pub why: &'static str,
+}
+
+const WHAT_NIL_MEANS: Doubt = Doubt {
+    model: Model::Register,
+    why: "what a completed read of nil means decides here: nothing was found (--model register: a violation), or its \
+          value was not recorded, as in Knossos' data (--model cas-register)",
+};
+
 impl Model {
     /// The model a history is of.
     ///
     /// # Errors
     /// A sentence that names the candidates, when its functions leave several or fit none.
     pub fn infer(calls: &Calls) -> Result<Model, String> {
-        Model::infer_read_as(calls, None)
+        Model::infer_read_as(calls, None).map(|told| told.model)
     }
 
     /// As [`Model::infer`], of a history that was read in this format.
     ///
     /// # Errors
     /// As [`Model::infer`].
-    pub fn infer_read_as(calls: &Calls, format: Option<Format>) -> Result<Model, String> {
+    pub fn infer_read_as(calls: &Calls, format: Option<Format>) -> Result<Told, String> {
         let used = used(calls);
         let told = by_names(&used, calls)?;
         let jepsen = matches!(format, Some(Format::JepsenEdn | Format::JepsenJson));
+        let certain = |model| Told { model, doubt: None };
         Ok(match told {
-            Model::CasRegister if format == Some(Format::PorcupineLog) => Model::EtcdCasRegister,
-            Model::Register if format == Some(Format::PorcupineKv) => Model::KvAppend,
-            Model::Register if jepsen && reads_nil(calls) => Model::CasRegister,
-            told => told,
+            Model::CasRegister if format == Some(Format::PorcupineLog) => certain(Model::EtcdCasRegister),
+            Model::Register if format == Some(Format::PorcupineKv) => certain(Model::KvAppend),
+            Model::Register if jepsen && reads_nil(calls) => {
+                Told { model: Model::CasRegister, doubt: Some(WHAT_NIL_MEANS) }
+            }
+            told => certain(told),
         })
     }
 }
@@ -174,12 +203,31 @@ mod tests {
         let mut text = String::new();
         for op in ops {
             let (f, value) = op.split_once(' ').unwrap_or((op, "nil"));
-            text += &format!("{{:process 0 :type :invoke :f :{f} :value nil}}");
+            text += &format!("{{:process 0 :type :invoke :f :{f} :value {value}}}");
             text += &format!("{{:process 0 :type :ok :f :{f} :value {value}}}\n");
         }
         let options = Options { format: Some(Format::JepsenEdn), keyed: Some(false) };
         let calls = read_from(text.as_bytes(), Path::new("h"), options).map_err(|error| error.to_string())?;
-        Model::infer_read_as(&calls, format)
+        Model::infer_read_as(&calls, format).map(|told| told.model)
+    }
+
+    #[test]
+    fn a_guess_comes_with_its_doubt() {
+        let doubt = |text: &str, format| {
+            let options = Options { format: Some(Format::JepsenEdn), keyed: Some(false) };
+            let calls = read_from(text.as_bytes(), Path::new("h"), options).expect("it is whole");
+            Model::infer_read_as(&calls, Some(format)).expect("it has a model").doubt.map(|doubt| doubt.model)
+        };
+        let read = |value: &str| {
+            format!("{{:process 0 :type :invoke :f :read}}{{:process 0 :type :ok :f :read :value {value}}}")
+        };
+        let write = "{:process 0 :type :invoke :f :write :value 1}{:process 0 :type :ok :f :write :value 1}";
+        let cas = "{:process 0 :type :invoke :f :cas :value [1 2]}";
+        let nil = format!("{write}{}", read("nil"));
+        assert_eq!(doubt(&nil, Format::JepsenEdn), Some(Model::Register));
+        assert_eq!(doubt(&nil, Format::Jsonl), None, "ours say what was found");
+        assert_eq!(doubt(&format!("{write}{}", read("1")), Format::JepsenEdn), None, "no read of nil");
+        assert_eq!(doubt(&format!("{nil}{cas}"), Format::JepsenEdn), None, "Knossos' own model");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub use counter::{Counter, CounterOp};
+pub use infer::{Doubt, Told};
 pub use kv_append::KvAppend;
 pub use multi::MultiRegister;
 pub use mutex::Mutex;

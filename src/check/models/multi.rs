@@ -89,12 +89,14 @@ impl Spec for MultiRegister {
         if said.f != "txn" {
             return said.unknown(Model::MultiRegister, "txn");
         }
-        let value = if said.outcome == Outcome::Ok { said.output } else { said.input };
+        // A completion of nil tells nothing of what was read.
+        let answered = said.outcome == Outcome::Ok && !said.output.is_nil();
+        let value = if answered { said.output } else { said.input };
         let Some(mut op) = transaction(value) else {
             return said.bad_value("[[:read register value] [:write register value] …]", value);
         };
         op.retain(|micro| match micro {
-            Micro::Read(_, value) => said.outcome == Outcome::Ok && !value.is_nil(),
+            Micro::Read(_, value) => answered && !value.is_nil(),
             Micro::Write(..) => true,
         });
         Ok(if op.is_empty() { Meaning::Nothing } else { said.effect(op) })

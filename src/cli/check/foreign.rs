@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Args, Judged};
 use crate::check::ladder::{self, Ladder};
-use crate::check::models::{Initial, Model};
+use crate::check::models::{Doubt, Initial, Model};
 use crate::check::plain::{self, Answer, PlainCheck, Proof, Question};
 use crate::check::{CheckMode, Verdict};
 use crate::history::calls::Calls;
@@ -23,12 +23,10 @@ pub(super) struct Foreign {
     given: Option<Model>,
     /// The model its operations tell, or why they do not.
     told: Result<Model, String>,
+    /// What it may be as well, where that was guessed.
+    doubt: Option<Doubt>,
     question: Question,
 }
-
-/// Why a verdict hangs in the air.
-const NIL_DECIDES: &str = "what a completed read of nil means decides here: nothing was found (--model register: a \
-                           violation), or its value was not recorded, as in Knossos' data (--model cas-register)";
 
 impl Foreign {
     /// Reads a file.
@@ -38,16 +36,20 @@ impl Foreign {
     pub(super) fn read(args: &Args, file: &Path, format: Option<Format>) -> Result<Self, String> {
         let calls =
             import::read(file, import::Options { format, keyed: None }).map_err(|error| error.to_string())?;
-        let told = match args.model {
-            Some(model) => Ok(model),
-            None => Model::infer_read_as(&calls, format),
+        let (told, doubt) = match args.model {
+            Some(model) => (Ok(model), None),
+            None => match Model::infer_read_as(&calls, format) {
+                Ok(told) => (Ok(told.model), told.doubt),
+                Err(why) => (Err(why), None),
+            },
         };
         let question = Question {
             model: told.clone().ok(),
             initial: args.initial.clone().unwrap_or_default(),
             budget: args.budget(),
         };
-        Ok(Foreign { name: file.display().to_string(), calls, format, given: args.model, told, question })
+        let name = file.display().to_string();
+        Ok(Foreign { name, calls, format, given: args.model, told, doubt, question })
     }
 
     /// The first lines about this file.
@@ -109,15 +111,22 @@ impl Foreign {
     ) -> Result<(), String> {
         let checks = names.iter().filter_map(|name| plain::find(name));
         let asked = checks.map(|check| self.ask(check)).collect::<Result<Vec<_>, _>>()?;
-        if asked.is_empty() {
-            return Ok(());
-        }
+        let found = self.add_asked(asked, judged, style);
+        judged.verdict = judged.verdict.max(found);
+        Ok(())
+    }
+
+    /// Adds what checks found, and tells the worst verdict.
+    fn add_asked(&self, asked: Vec<Asked>, judged: &mut Judged, style: &Style) -> Verdict {
+        let mut worst = Verdict::Valid;
         for asked in &asked {
-            judged.verdict = judged.verdict.max(asked.answer.verdict);
+            worst = worst.max(asked.answer.verdict);
             judged.checks.push(self.check_json(asked.check.name(), asked.question.model, &asked.answer));
         }
-        judged.text.push_str(&shown::checks(&asked, &self.calls, style));
-        Ok(())
+        if !asked.is_empty() {
+            judged.text.push_str(&shown::checks(&asked, &self.calls, style));
+        }
+        worst
     }
 
     fn ask(&self, check: &'static dyn PlainCheck) -> Result<Asked, String> {
@@ -139,23 +148,22 @@ impl Foreign {
             ));
         }
         let mut answer = check.judge(&self.calls, &question).map_err(|why| self.unsuitable(&why))?;
-        if answer.verdict == Verdict::Valid && self.nil_is_guessed() {
-            let strict = check.judge(&self.calls, &self.with_nil_observed());
-            if strict.is_ok_and(|strict| strict.verdict == Verdict::Invalid) {
-                answer = Answer { evidence: answer.evidence, ..Answer::unknown(NIL_DECIDES) };
-            }
+        let doubt = self.doubted(answer.verdict, |stricter| Ok(check.judge(&self.calls, stricter)?.verdict));
+        if let Some(why) = doubt {
+            answer = Answer { evidence: answer.evidence, ..Answer::unknown(why) };
         }
         Ok(Asked { check, question, answer })
     }
 
-    /// Whether it was guessed, and not said, that a completed read of nil is one whose value was not recorded.
-    fn nil_is_guessed(&self) -> bool {
-        let plain = !self.calls.functions.iter().any(|name| &**name == "cas");
-        self.given.is_none() && plain && matches!(self.told, Ok(Model::CasRegister))
-    }
-
-    fn with_nil_observed(&self) -> Question {
-        Question { model: Some(Model::Register), ..self.question.clone() }
+    /// Why a verdict hangs in the air: it is valid, and invalid by what the history may mean as well.
+    fn doubted(
+        &self,
+        found: Verdict,
+        judge: impl FnOnce(&Question) -> Result<Verdict, String>,
+    ) -> Option<&'static str> {
+        let doubt = self.doubt.filter(|_| found == Verdict::Valid)?;
+        let stricter = Question { model: Some(doubt.model), ..self.question.clone() };
+        judge(&stricter).is_ok_and(|strict| strict == Verdict::Invalid).then_some(doubt.why)
     }
 
     fn unsuitable(&self, why: &str) -> String {
@@ -183,15 +191,40 @@ impl Foreign {
         judged.text.push_str(&shown::ladder(&ladder, &self.calls, &self.question, style));
         judged.more.insert("ladder".into(), self.ladder_json(&ladder));
         judged.more.insert("strongest".into(), json!(ladder.strongest()));
-        if ladder.verdict() == Verdict::Valid && self.nil_is_guessed() {
-            let strict = ladder::climb(&self.calls, &self.with_nil_observed());
-            if strict.is_ok_and(|strict| strict.verdict() == Verdict::Invalid) {
-                let _ = writeln!(judged.text, "{}", style.wrap(&format!("But {NIL_DECIDES}."), 2));
-                judged.more.insert("note".into(), json!(NIL_DECIDES));
-                return Ok(Verdict::Unknown);
-            }
+        let strict = |stricter: &Question| Ok(ladder::climb(&self.calls, stricter)?.verdict());
+        if let Some(why) = self.doubted(ladder.verdict(), strict) {
+            let _ = writeln!(judged.text, "{}", style.wrap(&format!("But {why}."), 2));
+            judged.more.insert("note".into(), json!(why));
+            return Ok(Verdict::Unknown);
         }
         Ok(ladder.verdict())
+    }
+
+    /// The check of the object beside its ladder, where there is one: what a set, a counter or a queue owes whatever the order,
+    /// such as listing an element once. Its `unknown` takes nothing from the ladder's verdict: what cannot be missed in
+    /// this history is no answer to whether its order is right.
+    ///
+    /// # Errors
+    /// For people, when the check cannot judge this history.
+    pub(super) fn add_object(&self, judged: &mut Judged, style: &Style) -> Result<(), String> {
+        let Some(check) = self.told.as_ref().ok().and_then(|model| plain::of_object(*model)) else {
+            return Ok(());
+        };
+        let found = self.add_asked(vec![self.ask(check)?], judged, style);
+        judged.verdict = judged.verdict.max(if found == Verdict::Invalid { found } else { Verdict::Valid });
+        Ok(())
+    }
+
+    /// Judges a history of objects that have a check and no model, by that check alone; whether it is one.
+    ///
+    /// # Errors
+    /// For people, when the check cannot judge this history.
+    pub(super) fn add_without_model(&self, judged: &mut Judged, style: &Style) -> Result<bool, String> {
+        let Some(check) = self.told.as_ref().err().and_then(|_| plain::without_model(&self.calls)) else {
+            return Ok(false);
+        };
+        judged.verdict = self.add_asked(vec![self.ask(check)?], judged, style);
+        Ok(true)
     }
 
     fn ladder_json(&self, ladder: &Ladder) -> Json {

@@ -29,9 +29,13 @@ Histories recorded by harness are judged by the checks that their workload asked
 does not say, by all of them, staleness and availability for their figures only.
 
 Any other history (Jepsen's EDN and JSON, Porcupine's logs, JSON lines) is placed on the strength ladder: \
-linearizability > sequential > causal > read-your-writes, monotonic-reads, monotonic-writes, writes-follow-reads. The exit code is \
-then that of the strongest level, linearizability; --check NAME asks for another one. Eventual consistency is not \
-among the levels: no finite history of operations can prove or refute that replicas will agree some day.
+linearizability > sequential > causal > read-your-writes, monotonic-reads, monotonic-writes, writes-follow-reads; \
+linearizability > eventual. The exit code is then that of the strongest level, linearizability; --check NAME asks for \
+another one. Beside the ladder a set, a counter or a queue is judged by the check of that name, which finds what no \
+order tells (an element listed twice); a violation of it counts too. Ids (generate) are judged by unique-ids alone.
+
+That replicas agree some day few finite histories can tell: eventual is valid where it follows from linearizability or \
+all were seen to read the same after the last write, invalid where a read returned what nobody wrote, else unknown.
 
 Without --model, the names of the operations tell: read, write: register; cas: cas-register (etcd-cas-register in \
 Porcupine's logs of etcd); get, put, append: kv-append; enqueue, dequeue: queue; acquire, release: mutex; txn: \
@@ -148,11 +152,13 @@ fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
         more: foreign.facts(),
     };
     foreign.add_checks(&args.check, &mut judged, &style)?;
-    if args.check.is_empty() || args.ladder {
-        let verdict = foreign.add_ladder(&mut judged, &style)?;
-        if args.check.is_empty() {
-            judged.verdict = verdict;
+    if args.check.is_empty() {
+        if !foreign.add_without_model(&mut judged, &style)? {
+            judged.verdict = foreign.add_ladder(&mut judged, &style)?;
+            foreign.add_object(&mut judged, &style)?;
         }
+    } else if args.ladder {
+        foreign.add_ladder(&mut judged, &style)?;
     }
     Ok(judged)
 }

@@ -140,9 +140,12 @@ fn show_text(file: &Path, history: &History, checked: Vec<Checked>, style: &Styl
     let torn = if history.torn { "; the last line is torn and was left out" } else { "" };
     let durability = serde_json::to_value(history.contract.durability).unwrap_or(Json::Null);
     let durability = durability.as_str().unwrap_or_default();
-    let count = history.ops.len();
-    let text = format!("{}: {count} operations, durability {durability}{torn}\n", file.display());
     let results = Results::build(history, checked, RunFacts::default());
+    // The load, as the run counted it; what the harness itself looked at beside it is told apart.
+    let load = results.load.ok + results.load.fail + results.load.info;
+    let own = (history.ops.len() as u64).saturating_sub(load);
+    let own = if own > 0 { format!(" and {own} of the harness's own") } else { String::new() };
+    let text = format!("{}: {load} operations{own}, durability {durability}{torn}\n", file.display());
     text + &table::render_checks(&results, style)
 }
 

@@ -12,11 +12,10 @@ use super::Trouble;
 use super::bytes::Bytes;
 use super::json::{number, show};
 use super::pairing::{Draft, Event, Kind, Pairing};
+use super::strings::{Dialect, MAX_TOKEN, string};
 
 /// How deeply values may be nested.
 const MAX_DEPTH: usize = 64;
-/// How long one string or symbol may be, bytes.
-const MAX_TOKEN: usize = 16 * 1024 * 1024;
 
 pub(super) fn read<R: Read>(bytes: &mut Bytes<R>, pairing: &mut Pairing) -> Result<(), Trouble> {
     let mut parser = Edn::new(bytes);
@@ -332,63 +331,7 @@ impl<'a, R: Read> Edn<'a, R> {
     }
 
     fn string(&mut self) -> Result<String, Trouble> {
-        let began = self.bytes.line;
-        self.bytes.bump();
-        self.token.clear();
-        loop {
-            let rest = self.bytes.rest();
-            let plain =
-                rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n')).unwrap_or(rest.len());
-            self.token.extend_from_slice(&rest[..plain]);
-            self.bytes.skip(plain);
-            if self.token.len() > MAX_TOKEN {
-                return self.malformed("this string is longer than 16 MiB");
-            }
-            match self.bytes.peek() {
-                Some(b'"') => {
-                    self.bytes.bump();
-                    return Ok(String::from_utf8_lossy(&self.token).into_owned());
-                }
-                Some(b'\n') => {
-                    self.token.push(b'\n');
-                    self.bytes.bump_any();
-                }
-                Some(b'\\') => {
-                    self.bytes.bump();
-                    self.escape()?;
-                }
-                Some(_) => {}
-                None => return Err(Trouble::Malformed(began, "expected `\"` to close this string".into())),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Trouble> {
-        let found = self.bytes.peek();
-        let letter = match found {
-            Some(b't') => '\t',
-            Some(b'r') => '\r',
-            Some(b'n') => '\n',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'u') => {
-                let mut code = 0;
-                for _ in 0..4 {
-                    self.bytes.bump();
-                    let digit = self.bytes.peek().and_then(|byte| char::from(byte).to_digit(16));
-                    let Some(digit) = digit else {
-                        return self.malformed("expected four hexadecimal digits after `\\u`");
-                    };
-                    code = code * 16 + digit;
-                }
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
-            }
-            _ => return Err(self.expected("an escape such as `\\n` or `\\\"`", found)),
-        };
-        self.bytes.bump();
-        self.token.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
-        Ok(())
+        string(self.bytes, &mut self.token, Dialect::Edn)?;
+        Ok(String::from_utf8_lossy(&self.token).into_owned())
     }
 }

@@ -8,11 +8,10 @@ use serde_json::{Map, Value as Json};
 use super::Trouble;
 use super::bytes::Bytes;
 use super::pairing::{Draft, Event, Kind, Pairing};
+use super::strings::{Dialect, string};
 
 /// How deeply values may be nested.
 const MAX_DEPTH: usize = 64;
-/// How long one string or number may be, bytes.
-const MAX_TOKEN: usize = 16 * 1024 * 1024;
 
 pub(super) fn read<R: Read>(bytes: &mut Bytes<R>, pairing: &mut Pairing) -> Result<(), Trouble> {
     let mut parser = Parser { bytes, token: Vec::new(), depth: 0 };
@@ -156,81 +155,9 @@ impl<R: Read> Parser<'_, R> {
     /// A string into `token`.
     fn text(&mut self, what: &str) -> Result<(), Trouble> {
         match self.next_byte() {
-            Some(b'"') => self.bytes.bump(),
-            found => return Err(self.expected(&format!("{what}, a string"), found)),
+            Some(b'"') => string(self.bytes, &mut self.token, Dialect::Json),
+            found => Err(self.expected(&format!("{what}, a string"), found)),
         }
-        self.token.clear();
-        loop {
-            let rest = self.bytes.rest();
-            let plain =
-                rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n')).unwrap_or(rest.len());
-            self.token.extend_from_slice(&rest[..plain]);
-            self.bytes.skip(plain);
-            if self.token.len() > MAX_TOKEN {
-                return Err(Trouble::Malformed(self.bytes.line, "this string is longer than 16 MiB".into()));
-            }
-            match self.bytes.peek() {
-                Some(b'"') => {
-                    self.bytes.bump();
-                    return Ok(());
-                }
-                Some(b'\\') => {
-                    self.bytes.bump();
-                    self.escape()?;
-                }
-                Some(b'\n') | None => return Err(self.expected("`\"` at the string's end", self.peeked())),
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn peeked(&self) -> Option<u8> {
-        self.bytes.rest().first().copied()
-    }
-
-    fn escape(&mut self) -> Result<(), Trouble> {
-        let Some(letter) = self.bytes.peek() else { return Err(self.expected("an escape", None)) };
-        let plain = match letter {
-            b'"' | b'\\' | b'/' => letter,
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                self.bytes.bump();
-                let mut code = self.hex()?;
-                if (0xD800..0xDC00).contains(&code) && self.bytes.peek() == Some(b'\\') {
-                    self.bytes.bump();
-                    if self.bytes.peek() != Some(b'u') {
-                        return Err(self.expected("the second half of a surrogate pair", self.peeked()));
-                    }
-                    self.bytes.bump();
-                    let low = self.hex()?;
-                    code = 0x10000 + ((code - 0xD800) << 10) + (low.wrapping_sub(0xDC00) & 0x3FF);
-                }
-                let letter = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-                self.token.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(());
-            }
-            other => return Err(self.expected("an escape such as `\\n` or `\\u00e9`", Some(other))),
-        };
-        self.bytes.bump();
-        self.token.push(plain);
-        Ok(())
-    }
-
-    fn hex(&mut self) -> Result<u32, Trouble> {
-        let mut code = 0;
-        for _ in 0..4 {
-            let digit = self.bytes.peek().and_then(|byte| char::from(byte).to_digit(16));
-            let Some(digit) = digit else {
-                return Err(self.expected("four hexadecimal digits", self.peeked()));
-            };
-            code = code * 16 + digit;
-            self.bytes.bump();
-        }
-        Ok(code)
     }
 
     fn value(&mut self) -> Result<Json, Trouble> {

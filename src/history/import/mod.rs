@@ -16,10 +16,12 @@
 //! register reads `nil` where a keyed one reads `[key nil]`. An operation without a completion has an unknown outcome.
 
 mod bytes;
+mod echo;
 mod edn;
 mod json;
 mod log;
 mod pairing;
+mod strings;
 
 use std::fmt;
 use std::fs::File;

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use super::Trouble;
+use super::echo::contradiction;
 use crate::history::calls::{Call, Calls, OPEN, ValueId};
 use crate::history::hash::Fast;
 use crate::history::{Outcome, Value};
@@ -349,12 +350,32 @@ impl<'a> Pairing<'a> {
                 ));
             }
             output = self.calls.values.intern(value);
+            // Our own recorder keeps what the node answered a write with; what it wrote is what was asked.
+            if output != ValueId::NIL && output != invoked.input && self.ours == Some(false) {
+                self.repeated(process, &invoked, output, pending.line)?;
+            }
         }
         let call = &mut self.calls.calls[pending.call as usize];
         call.outcome = outcome;
         call.output = output;
         call.ret = if outcome == Outcome::Info { OPEN } else { position };
         Ok(invoked.key)
+    }
+
+    /// Whether a completion with another value than the invocation's is an answer, and no contradiction.
+    fn repeated(&self, process: u32, invoked: &Call, output: ValueId, line: u64) -> Result<(), String> {
+        let f = self.calls.functions.get(usize::from(invoked.f)).map_or("?", |name| &**name);
+        // Looking at a name is quick, and of nearly all operations enough: reads.
+        if matches!(f, "read" | "get") {
+            return Ok(());
+        }
+        let (asked, answered) = (self.calls.values.get(invoked.input), self.calls.values.get(output));
+        match contradiction(f, &asked, &answered) {
+            Some(what) => Err(format!(
+                "process {process} completes {what}, invoked on line {line}: a completion has the value again, or nil"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// The key and the value of an event.

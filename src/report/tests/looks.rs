@@ -136,21 +136,7 @@ fn an_invalid_run() {
     │ proof ┆ p5 B  write k3=119  info  4.900–5.900 s  timeout after 1s │
     │       ┆ (1 operation of it not found in the history)              │
     └───────┴───────────────────────────────────────────────────────────┘
-    ┌───────┬───────────────────────────────────────────────────────────┐
-    │ #2    ┆ lost-update                                               │
-    ╞═══════╪═══════════════════════════════════════════════════════════╡
-    │ what  ┆ Acknowledged write 2 is gone.                             │
-    │ proof ┆ p5 B  write k3=119  info  4.900–5.900 s  timeout after 1s │
-    │       ┆ (1 operation of it not found in the history)              │
-    └───────┴───────────────────────────────────────────────────────────┘
-    ┌───────┬───────────────────────────────────────────────────────────┐
-    │ #3    ┆ lost-update                                               │
-    ╞═══════╪═══════════════════════════════════════════════════════════╡
-    │ what  ┆ Acknowledged write 3 is gone.                             │
-    │ proof ┆ p5 B  write k3=119  info  4.900–5.900 s  timeout after 1s │
-    │       ┆ (1 operation of it not found in the history)              │
-    └───────┴───────────────────────────────────────────────────────────┘
-    and 41 more: lost-update …; results.json has 4 of them
+    and 43 more: lost-update …; results.json has 6 of them
 
     INVALID promises were broken:
     - convergence is violated

@@ -55,7 +55,14 @@ pub(in crate::workload) fn client(
         field.fail(title, "expected a protocol with a `[status]`");
         return None;
     }
-    let spec = ClientSpec { protocol: name, timeout: timeout?, max_in_flight: max_in_flight?, probe: probe? };
+    // A mistake was noted for whatever is `None`, so these clients never run; the load can be held against the protocol.
+    let timeout = timeout.unwrap_or_default();
+    let spec = ClientSpec {
+        protocol: name,
+        timeout,
+        max_in_flight: max_in_flight.flatten(),
+        probe: probe.flatten(),
+    };
     Some((spec, protocol))
 }
 

@@ -249,24 +249,26 @@ pub(in crate::workload) fn cluster(
         let section = Section::open("cluster.limits", table, &field.node.at, &keys, &later, field.sink);
         section.field("log")?.unit(size, "16MiB")
     });
-    let truth = |name: &str| or_default(section.field(name), false, |field| field.truth());
+    let truth =
+        |name: &str| or_default(section.field(name), false, |field| field.truth()).unwrap_or_default();
+    // A mistake was noted for whatever is `None`, so this cluster is never run; its templates can be looked at all the same.
     Some(ClusterSpec {
-        uniform: truth("uniform")?,
-        views: truth("views")?,
+        uniform: truth("uniform"),
+        views: truth("views"),
         nodes: nodes?,
         command: command?,
-        env: env?.into_iter().collect(),
-        port: port?,
-        ports: ports?,
-        copy: copy?,
-        files: files?,
-        dir: dir?.map(|(_, path)| path),
-        cwd: cwd?,
-        durability: durability?,
-        write_quorum: write_quorum?,
-        read_quorum: read_quorum?,
-        elect_within: elect_within?,
-        ready_within: ready_within?,
+        env: env.unwrap_or_default().into_iter().collect(),
+        port: port.unwrap_or_default(),
+        ports: ports.unwrap_or_default(),
+        copy: copy.unwrap_or_default(),
+        files: files.unwrap_or_default(),
+        dir: dir.flatten().map(|(_, path)| path),
+        cwd: cwd.flatten(),
+        durability: durability.unwrap_or_default(),
+        write_quorum: write_quorum.flatten(),
+        read_quorum: read_quorum.flatten(),
+        elect_within: elect_within.flatten(),
+        ready_within: ready_within.unwrap_or_default(),
         log_limit: limits.unwrap_or(16 << 20),
     })
 }

@@ -139,7 +139,6 @@ pub(in crate::workload) fn load(
     {
         let title = format!("is {burst}, but there are {clients} clients, each with one operation at a time");
         field.fail(title, format!("expected at most load.clients, {clients}"));
-        return None;
     }
     let mix = match section.field("mix") {
         None => default_mix(section, kind.unwrap_or(names[0]), protocol),

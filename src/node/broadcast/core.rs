@@ -18,7 +18,7 @@ use crate::node::log::crc32;
 const BEAT_MS: u64 = 100;
 /// A peer heard from within this is heard, ms.
 const HEARD_MS: u64 = 500;
-/// A process whose clock jumps by more between two ticks was not running: it knows nothing of its peers' silence, ms.
+/// A process whose clock jumps by more was not running, and knows nothing of its peers' silence, ms.
 const STALL_MS: u64 = 500;
 /// How long a message waits for those who are silent under `timeout-fallback`, ms.
 const FALLBACK_MS: u64 = 300;
@@ -162,7 +162,7 @@ impl Core {
 
     /// Takes a line of the user; [`Core::has_room`] was asked before.
     pub fn say(&mut self, now: u64, text: &str) {
-        self.now = now;
+        self.advance(now);
         self.lines += 1;
         let text: Arc<str> = text.into();
         let id = self.message_id(self.me, self.inc, self.lines);
@@ -174,7 +174,7 @@ impl Core {
 
     /// Takes a frame in.
     pub fn hear(&mut self, now: u64, frame: Frame) {
-        self.now = now;
+        self.advance(now);
         let known = self.ids.iter().position(|id| *id == frame.from);
         let Some(rank) = known.filter(|rank| *rank != self.me) else { return };
         if *frame.to != *self.ids[self.me] || frame.table != self.table || frame.inc < self.peers[rank].inc {
@@ -210,14 +210,18 @@ impl Core {
 
     /// Lets time pass; to be called every 10 ms or so.
     pub fn tick(&mut self, now: u64) {
+        self.advance(now);
+        self.tick_founding();
+        self.tick_change();
+        self.work();
+    }
+
+    fn advance(&mut self, now: u64) {
         let gap = now.saturating_sub(self.now);
         self.now = now;
         if gap > STALL_MS {
             self.peers.iter_mut().for_each(|peer| peer.with_us_at += gap);
         }
-        self.tick_founding();
-        self.tick_change();
-        self.work();
     }
 
     /// What there is to tell the user.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use nix::sys::signal::Signal;
+
 use super::support::{Chat, eventually};
 
 /// Three processes that each say `rounds` lines, while `meanwhile` happens and p3 misses some of what is sent to it. What
@@ -115,6 +117,22 @@ fn a_fallback_after_a_timeout_tears_the_order() {
         }
     };
     assert!(differ(&talk("timeout-fallback", 0, 60, cut)));
+}
+
+#[test]
+fn a_fallback_shows_under_a_pause_too() {
+    let pause = |chat: &Chat, round: usize| {
+        if round % 20 == 10 {
+            chat.processes[1].signal(Signal::SIGSTOP);
+        }
+        if round % 20 == 15 {
+            let last = format!("p1 {:03}", round - 1);
+            chat.processes[0].hears(&last);
+            chat.processes[2].hears(&last);
+            chat.processes[1].signal(Signal::SIGCONT);
+        }
+    };
+    assert!(differ(&talk("timeout-fallback", 0, 60, pause)));
 }
 
 #[test]

@@ -165,9 +165,13 @@ impl<'h> Broadcasts<'h> {
         }
     }
 
-    /// Whether a fault may have kept the others from hearing it for a while.
+    /// Whether a fault may have kept the others from hearing it for a while. Where that, or an end, came to half of the
+    /// nodes, there may have been no majority left to go on, and everybody may have begun anew.
     fn was_silenced(&self, node: &str) -> bool {
-        self.history.faults.iter().any(|fault| silences(fault, node, &self.history.contract.nodes))
+        let nodes = &self.history.contract.nodes;
+        let silenced = |node: &str| self.history.faults.iter().any(|fault| silences(fault, node, nodes));
+        let gone = nodes.iter().filter(|node| silenced(node) || !self.is_correct(node)).count();
+        silenced(node) || gone * 2 >= nodes.len()
     }
 
     /// Pairs of messages of different nodes, each asked for before the other had been delivered anywhere: those whose order

@@ -9,7 +9,7 @@ pub enum Bug {
     DeliverOnArrival,
     /// Messages with equal agreed timestamps are delivered in the order in which they arrived
     NoSenderTieBreak,
-    /// A message waits 300 ms for silent peers, then goes on with the proposals it has
+    /// Waits 300 ms for those who are silent, then goes on with the proposals it has, or without the message
     TimeoutFallback,
     /// Agrees on the smallest of the proposed timestamps instead of the largest
     MinProposal,

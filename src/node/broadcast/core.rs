@@ -10,7 +10,7 @@ use super::bug::Bug;
 use super::change::Change;
 use super::channel::Channel;
 use super::found::Founding;
-use super::message::{Frame, Member, Message, Next, Rank, Status};
+use super::message::{Frame, Member, Message, Rank, Status};
 use super::order::{Delivery, Order};
 use crate::node::log::crc32;
 
@@ -18,7 +18,7 @@ use crate::node::log::crc32;
 const BEAT_MS: u64 = 100;
 /// A peer heard from within this is heard, ms.
 const HEARD_MS: u64 = 500;
-/// A process whose clock jumps by more between two ticks was not running: it knows nothing of its peers' silence, ms.
+/// A process whose clock jumps by more was not running, and knows nothing of its peers' silence, ms.
 const STALL_MS: u64 = 500;
 /// How long a message waits for those who are silent under `timeout-fallback`, ms.
 const FALLBACK_MS: u64 = 300;
@@ -80,9 +80,9 @@ pub(super) struct Peer {
     pub inc: u64,
     pub channel: Channel,
     /// To be sent with the next frame, and never again.
-    once: Vec<Arc<Message>>,
+    pub(super) once: Vec<Arc<Message>>,
     /// When something came from it, ms.
-    heard_at: Option<u64>,
+    pub heard_at: Option<u64>,
     /// When it last told that it hears this process and is in the same view, or a later one, ms.
     pub with_us_at: u64,
     pub status: Option<Status>,
@@ -108,22 +108,22 @@ pub struct Core {
     pub(super) me: Rank,
     pub(super) inc: u64,
     pub(super) evict_after_ms: u64,
-    bug: Option<Bug>,
+    pub(super) bug: Option<Bug>,
     /// By rank; its own is not used.
     pub(super) peers: Vec<Peer>,
     pub(super) view: Option<View>,
     pub(super) founding: Option<Founding>,
-    clock: u64,
+    pub(super) clock: u64,
     /// Lines taken by this incarnation.
-    lines: u64,
+    pub(super) lines: u64,
     /// Lines that are still to be sent, by when and in which order.
-    unsaid: BTreeMap<(u64, u64), (u64, Arc<str>)>,
+    pub(super) unsaid: BTreeMap<(u64, u64), (u64, Arc<str>)>,
     /// Messages to itself.
-    own: VecDeque<Arc<Message>>,
+    pub(super) own: VecDeque<Arc<Message>>,
     pub(super) now: u64,
     beat_at: u64,
     random: u64,
-    told: Vec<Line>,
+    pub(super) told: Vec<Line>,
 }
 
 impl Core {
@@ -162,7 +162,7 @@ impl Core {
 
     /// Takes a line of the user; [`Core::has_room`] was asked before.
     pub fn say(&mut self, now: u64, text: &str) {
-        self.now = now;
+        self.advance(now);
         self.lines += 1;
         let text: Arc<str> = text.into();
         let id = self.message_id(self.me, self.inc, self.lines);
@@ -174,7 +174,7 @@ impl Core {
 
     /// Takes a frame in.
     pub fn hear(&mut self, now: u64, frame: Frame) {
-        self.now = now;
+        self.advance(now);
         let known = self.ids.iter().position(|id| *id == frame.from);
         let Some(rank) = known.filter(|rank| *rank != self.me) else { return };
         if *frame.to != *self.ids[self.me] || frame.table != self.table || frame.inc < self.peers[rank].inc {
@@ -210,14 +210,18 @@ impl Core {
 
     /// Lets time pass; to be called every 10 ms or so.
     pub fn tick(&mut self, now: u64) {
+        self.advance(now);
+        self.tick_founding();
+        self.tick_change();
+        self.work();
+    }
+
+    fn advance(&mut self, now: u64) {
         let gap = now.saturating_sub(self.now);
         self.now = now;
         if gap > STALL_MS {
             self.peers.iter_mut().for_each(|peer| peer.with_us_at += gap);
         }
-        self.tick_founding();
-        self.tick_change();
-        self.work();
     }
 
     /// What there is to tell the user.
@@ -360,7 +364,7 @@ impl Core {
         }
     }
 
-    fn tell(&mut self, deliveries: Vec<Delivery>) {
+    pub(super) fn tell(&mut self, deliveries: Vec<Delivery>) {
         for Delivery { position, rank, line, text } in deliveries {
             let inc = self.view.as_ref().map_or(0, |view| view.inc_of(rank));
             let (sender, id) = (Arc::clone(&self.ids[rank]), self.message_id(rank, inc, line));
@@ -428,85 +432,6 @@ impl Core {
         self.peers[rank].heard_at.is_some_and(|at| self.now <= at + HEARD_MS)
     }
 
-    fn note(&mut self, rank: Rank, status: Status) {
-        let number = self.view.as_ref().map_or(0, |view| view.number);
-        let me = Member { rank: self.me, inc: self.inc };
-        if number > 0 && status.view > number && !status.members.contains(&me) {
-            self.leave(Line::Evicted { view: status.view });
-        }
-        let peer = &mut self.peers[rank];
-        if status.hears[self.me] == self.inc && status.view >= number {
-            peer.with_us_at = self.now;
-        }
-        peer.status = Some(status);
-    }
-
-    /// A peer has a new incarnation: nothing of the earlier one matters any more.
-    pub(super) fn restarted(&mut self, rank: Rank, inc: u64) {
-        self.peers[rank] = Peer { inc, ..Peer::default() };
-    }
-
-    /// Ends the view, if there is one, and begins the next.
-    pub(super) fn install(&mut self, next: &Arc<Next>) {
-        let (mut unsaid, mut old) = (Vec::new(), Vec::new());
-        if let Some(view) = self.view.take() {
-            old.clone_from(&view.members);
-            self.clock = view.order.clock();
-            let (group, number, members) = (view.group, view.number, view.members);
-            let (deliveries, again) = view.order.finish(next);
-            unsaid = again;
-            // For the ids of those members.
-            self.view = Some(View::new(group, number, members, Order::new(self.me, self.bug, next, 0)));
-            self.tell(deliveries);
-        }
-        if !next.members.contains(&Member { rank: self.me, inc: self.inc }) {
-            return self.leave(Line::Evicted { view: next.number });
-        }
-        self.founding = None;
-        for rank in 0..self.ids.len() {
-            match next.members.iter().find(|member| member.rank == rank) {
-                Some(member) if member.inc > self.peers[rank].inc => self.restarted(rank, member.inc),
-                None if old.contains(&Member { rank, inc: self.peers[rank].inc }) => {
-                    self.peers[rank].channel.abandon();
-                }
-                _ => {}
-            }
-            self.peers[rank].with_us_at = self.now;
-        }
-        let members = next.members.clone();
-        let names: Vec<&str> = members.iter().map(|member| &*self.ids[member.rank]).collect();
-        let (group, number, position, members) = (next.group, next.number, next.position, names.join(","));
-        self.told.push(Line::View { group, number, position, members });
-        let order = Order::new(self.me, self.bug, next, self.clock);
-        self.view = Some(View::new(group, number, next.members.clone(), order));
-        // Before anything else of that view: whoever hears of it knows how it began.
-        self.send_all(Message::Decide { next: Arc::clone(next) });
-        for (line, text) in unsaid {
-            self.unsaid.insert((0, line), (line, text));
-        }
-    }
-
-    /// Ends this life, for a reason that the user is told. The next one may be let in.
-    pub(super) fn leave(&mut self, why: Line) {
-        self.told.push(why);
-        if let Some(view) = self.view.take() {
-            self.clock = view.order.clock();
-        }
-        self.reincarnate(self.inc + 1);
-    }
-
-    fn reincarnate(&mut self, inc: u64) {
-        self.inc = inc;
-        self.lines = 0;
-        self.unsaid.clear();
-        self.own.clear();
-        self.founding = None;
-        for peer in &mut self.peers {
-            peer.channel = Channel::default();
-            peer.once.clear();
-        }
-    }
-
     /// Below `bound`. Splitmix64.
     fn draw(&mut self, bound: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -517,7 +442,7 @@ impl Core {
 }
 
 impl View {
-    fn new(group: u64, number: u64, members: Vec<Member>, order: Order) -> Self {
+    pub(super) fn new(group: u64, number: u64, members: Vec<Member>, order: Order) -> Self {
         let told = order.held().to_vec();
         View { group, number, members, order, told, change: Change::default() }
     }

@@ -64,6 +64,7 @@ mod channel;
 mod console;
 mod core;
 mod found;
+mod life;
 mod message;
 mod order;
 pub mod table;

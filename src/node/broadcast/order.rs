@@ -196,7 +196,7 @@ impl Order {
     }
 
     /// Delivers what is agreed, has no smaller timestamp before it, and is held so by a majority: no next view will
-    /// know better. What came before `impatient` waits for no majority.
+    /// know better. What came before `impatient` waits for no majority, and nothing waits for it.
     pub fn deliver(&mut self, impatient: u64) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         while let Some(key) = self.deliverable(impatient) {
@@ -226,13 +226,17 @@ impl Order {
             let known = self.known.get(&(rank, n)).filter(|known| known.entry.agreed);
             known.is_some_and(|known| known.at < impatient || self.is_held_by_majority(rank, n))
         };
+        let is_overdue = |key: &Key| {
+            let known = self.known.get(&(key.2, key.3));
+            known.is_some_and(|known| !known.entry.agreed && known.at < impatient)
+        };
         match self.bug {
             Some(Bug::DeliverOnArrival) => self.held_back.first().copied(),
             Some(Bug::NotCausal) => {
                 let is_next = |key: &&Key| key.3 == self.delivered[key.2] + 1;
                 self.held_back.iter().filter(is_next).find(ready).copied()
             }
-            _ => self.held_back.first().filter(ready).copied(),
+            _ => self.held_back.iter().find(|key| !is_overdue(key)).filter(ready).copied(),
         }
     }
 

@@ -73,7 +73,7 @@ fn each_bug_breaks_its_promise() {
         (Bug::DeliverOnArrival, Jitter, "total-order", 10),
         (Bug::NoSenderTieBreak, Jitter, "total-order", 10),
         (Bug::TimeoutFallback, Partition, "total-order", 10),
-        (Bug::TimeoutFallback, Pause, "total-order", 5),
+        (Bug::TimeoutFallback, Pause, "total-order", 9),
         (Bug::MinProposal, Jitter, "total-order", 10),
         (Bug::DuplicatesOnRetry, Loss, "integrity", 10),
         (Bug::NoRetransmit, Loss, "agreement", 10),

@@ -67,7 +67,7 @@ fn mistakes_are_told_with_their_place_and_the_nearest_word() {
         ("value = 'numbre'\n", "my.toml:1:9: unknown word `numbre`; did you mean `number`?"),
         (
             "transport = 'carrier pigeon'\n",
-            "my.toml:1:13: unknown word `carrier pigeon`; expected one of http",
+            "my.toml:1:13: unknown word `carrier pigeon`; expected one of http, line, stdio",
         ),
         ("keep-alive = 'no'\n", "my.toml:1:14: expected true or false, found string"),
         ("read = 3\n", "my.toml:1:8: expected a table, found integer"),

@@ -42,6 +42,12 @@ impl World for OneProcess {
     fn link_totals(&self, _: &str, _: &str) -> LinkTotals {
         LinkTotals::default()
     }
+    fn leader(&self) -> Option<String> {
+        None
+    }
+    fn writes_under_way(&self, _: &str) -> u64 {
+        0
+    }
     fn record(&mut self, _: &str, _: Json) {}
     fn exited(&mut self, _: &str, _: &Exit, _: bool) {}
 }
@@ -86,6 +92,7 @@ fn pause(number: u64) -> ScheduledFault {
         at,
         until: Some(at + GAP),
         demands,
+        pending: None,
     }
 }
 

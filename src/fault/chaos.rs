@@ -1,13 +1,15 @@
 //! `[chaos]`: faults drawn from a seeded generator.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::kinds::{Cast, Draw, FAULTS, FaultKind, LATER, duration_schema, find};
+use super::aim::{Occurrence, Part, When};
+use super::kinds::{Cast, Draw, FAULTS, Fault, FaultKind, LATER, duration_schema, find};
 use super::schedule::{MAX_SCHEDULED, number};
-use super::target::{Target, minority};
+use super::target::{self, Target, minority};
 use super::{Demand, ScheduledFault};
 use crate::document::units::show_duration;
 use crate::document::{Field, Key, Val, list};
@@ -20,7 +22,8 @@ pub struct Chaos {
     every: Duration,
     shortest: Duration,
     longest: Duration,
-    targets: Target,
+    /// One of them is drawn each time.
+    targets: Vec<Target>,
     quiet: Duration,
 }
 
@@ -43,7 +46,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "targets",
-        about: "whom each is aimed at (default one); a list: one of it. A majority stays up, unless majority or all is asked for",
+        about: "whom each is aimed at (default one); a list of nodes and words: one of it. A majority stays up, unless \
+                majority, all or followers is asked for",
         schema: Target::schema,
     },
     Key {
@@ -80,8 +84,8 @@ pub fn decode(field: &Field<'_>, cast: &Cast<'_>, load: Duration) -> Option<Chao
         None => Some((Duration::from_millis(300), Duration::from_secs(2))),
     };
     let targets = match section.field("targets") {
-        Some(field) => Target::decode(&field, cast),
-        None => Some(Target::One),
+        Some(field) => decode_targets(&field, cast),
+        None => Some(vec![Target::One]),
     };
     let quiet = match section.field("quiet") {
         Some(field) => field.duration(Duration::ZERO..=long),
@@ -146,6 +150,28 @@ fn decode_kinds(field: &Field<'_>) -> Option<Vec<&'static FaultKind>> {
     fine.then_some(kinds)
 }
 
+/// A list may have words too; one of it is drawn each time.
+fn decode_targets(field: &Field<'_>, cast: &Cast<'_>) -> Option<Vec<Target>> {
+    let is_word = |item: &Field<'_>| matches!(&item.node.val, Val::Text(text) if target::WORDS.contains(&text.as_str()));
+    let items = match &field.node.val {
+        Val::List(_) => field.items("nodes")?,
+        _ => Vec::new(),
+    };
+    if !items.iter().any(is_word) {
+        return Target::decode(field, cast).map(|target| vec![target]);
+    }
+    let mut targets = Vec::new();
+    for item in &items {
+        let target = Target::decode(item, cast)?;
+        if targets.contains(&target) {
+            item.fail("is in the list already", "each target once");
+            return None;
+        }
+        targets.push(target);
+    }
+    Some(targets)
+}
+
 fn decode_lasting(field: &Field<'_>, long: Duration) -> Option<(Duration, Duration)> {
     let range = Duration::from_millis(1)..=long;
     let Val::List(_) = field.node.val else { return field.duration(range).map(|lasting| (lasting, lasting)) };
@@ -164,7 +190,10 @@ fn decode_lasting(field: &Field<'_>, long: Duration) -> Option<(Duration, Durati
 
 impl Chaos {
     fn asked_for_a_majority(&self) -> bool {
-        matches!(self.targets, Target::Majority | Target::All)
+        let many = |target: &Target| {
+            matches!(target, Target::Majority | Target::All | Target::Part(Part::Followers))
+        };
+        self.targets.iter().any(many)
     }
 
     /// Draws the schedule for `seed` and adds it to `schedule`, whose node faults count as down too.
@@ -188,8 +217,8 @@ impl Chaos {
                 rng.shuffle(&mut deck);
             }
             // A stream for each, so that what one draws does not change the next.
-            let mut draw = Draw { nodes: cast.nodes, rng: Rng::new(seed, &format!("chaos/{number}")) };
-            let fits = |kind: &FaultKind| self.draw_one(kind, &mut draw, at, until, schedule);
+            let mut draw = Draw::new(cast.nodes, Rng::new(seed, &format!("chaos/{number}")));
+            let fits = |kind: &'static FaultKind| self.draw_one(kind, &mut draw, at, until, schedule);
             if let Some((index, fault)) = first_that_fits(&deck, fits) {
                 deck.remove(index);
                 schedule.push(fault);
@@ -201,28 +230,21 @@ impl Chaos {
     /// One fault of `kind` that leaves a majority up, unless otherwise asked; `None` when several draws gave none.
     fn draw_one(
         &self,
-        kind: &FaultKind,
+        kind: &'static FaultKind,
         draw: &mut Draw<'_>,
         at: Duration,
         until: Duration,
         schedule: &[ScheduledFault],
     ) -> Option<ScheduledFault> {
         for _ in 0..8 {
-            let target = match &self.targets {
-                Target::Names(names) => Target::Names(vec![draw.rng.pick(names)?.clone()]),
-                other => other.clone(),
+            let target = match self.targets.as_slice() {
+                [Target::Names(names)] => Target::Names(vec![draw.rng.pick(names)?.clone()]),
+                [only] => only.clone(),
+                several => draw.rng.pick(several)?.clone(),
             };
-            let fault = (kind.draw)(draw, target);
-            let effect = fault.expand(draw);
-            let fault = ScheduledFault {
-                id: 0,
-                f: kind.name,
-                target: effect.target,
-                label: effect.label,
-                at,
-                until: Some(until),
-                demands: effect.demands,
-            };
+            let fault: Arc<dyn Fault> = (kind.draw)(draw, target).into();
+            let occurrence = Occurrence { kind, at, until: Some(until), when: When::Due, drawn: true };
+            let fault = occurrence.expand(&fault, draw);
             if self.asked_for_a_majority() || leaves_a_majority(&fault, schedule, draw.nodes.len()) {
                 return Some(fault);
             }
@@ -233,7 +255,7 @@ impl Chaos {
 
 fn first_that_fits(
     deck: &[&'static FaultKind],
-    mut draw: impl FnMut(&FaultKind) -> Option<ScheduledFault>,
+    mut draw: impl FnMut(&'static FaultKind) -> Option<ScheduledFault>,
 ) -> Option<(usize, ScheduledFault)> {
     deck.iter().enumerate().find_map(|(index, kind)| Some((index, draw(kind)?)))
 }
@@ -264,12 +286,15 @@ fn leaves_a_majority(fault: &ScheduledFault, schedule: &[ScheduledFault], nodes:
     })
 }
 
-fn out_of_service(fault: &ScheduledFault) -> BTreeSet<&str> {
+/// Nodes that the fault takes out, and when it begins for those that only then will be known: no two of these are taken for
+/// the same node.
+fn out_of_service(fault: &ScheduledFault) -> BTreeSet<(&str, Option<Duration>)> {
+    let unknown = fault.pending.is_some().then_some(fault.at);
     fault
         .demands
         .iter()
         .filter_map(|demand: &Demand| match demand {
-            Demand::Down { node, .. } | Demand::Paused { node } => Some(node.as_str()),
+            Demand::Down { node, .. } | Demand::Paused { node } => Some((node.as_str(), unknown)),
             Demand::Slow { .. } | Demand::Link { .. } => None,
         })
         .collect()

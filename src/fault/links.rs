@@ -1,5 +1,6 @@
 //! Which directed links a fault is on.
 
+use super::aim::Part;
 use super::kinds::{Cast, Draw, Effect};
 use super::target::Target;
 use super::{Demand, Toll};
@@ -33,7 +34,14 @@ impl Links {
             None => Some(Target::All),
         };
         let links = Links { from: target("from")?, to: target("to")? };
-        if let (Some([from]), Some([to])) = (links.from.fixed(cast), links.to.fixed(cast))
+        let alone = |target: &Target| match target {
+            Target::Part(part @ (Part::Leader | Part::Follower)) => Some(part.word().to_owned()),
+            _ => target
+                .fixed(cast)
+                .and_then(|names| <[String; 1]>::try_from(names.to_vec()).ok())
+                .map(|[only]| only),
+        };
+        if let (Some(from), Some(to)) = (alone(&links.from), alone(&links.to))
             && from == to
         {
             section.fail(

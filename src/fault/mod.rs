@@ -4,6 +4,7 @@
 //! boundary of a window the state each node and link should be in is computed anew from all demands in force, and the
 //! difference is carried out. Overlapping faults therefore compose, and lifting one is recomputation, never undo.
 
+pub mod aim;
 pub mod chaos;
 pub mod fold;
 pub mod kinds;
@@ -23,16 +24,19 @@ pub struct ScheduledFault {
     pub id: u64,
     /// `kill`, `pause`, `partition` …
     pub f: &'static str,
-    /// The nodes it is aimed at, by id; empty for a fault on named links.
+    /// The nodes it is aimed at, by id; empty for a fault on named links. Where `pending`, words for them.
     pub target: Vec<String>,
     /// For people: "kill B", "partition A | B C", "delay A→C by 2s".
     pub label: String,
     /// When it begins.
     pub at: Duration,
-    /// When it is lifted; `None`: at the heal.
+    /// When it is lifted; `None`: at the heal. Where `pending`, it lasts as long as from `at` until then, whenever it
+    /// begins.
     pub until: Option<Duration>,
-    /// What it demands while in force.
+    /// What it demands while in force. Where `pending`, of words for nodes.
     pub demands: Vec<Demand>,
+    /// What is settled only when it begins: whom it is aimed at, or when just it begins.
+    pub pending: Option<aim::Pending>,
 }
 
 /// A demand on one node or one directed link.

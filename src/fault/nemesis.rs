@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json, json};
 
 use evidence::{link_failure, link_json, since};
+use taking_aim::Waiting;
 
+use super::aim::AIM_WITHIN;
 use super::fold::{Desired, fold};
 use super::world::{Exit, LinkTotals, Message, World};
 use super::{Demand, HowDown, ScheduledFault, Toll};
 
 mod evidence;
+mod taking_aim;
 
 /// How long a node may take to end after SIGTERM before it gets SIGKILL.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -25,6 +28,8 @@ pub const STOP_GRACE: Duration = Duration::from_secs(2);
 /// What a fault that did not take effect says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ineffective {
+    /// The fault's number within the run; `None`: it is no fault of the schedule, but something that went wrong beside.
+    pub fault: Option<u64>,
     /// The fault's label.
     pub label: String,
     /// Why it is thought to have had no effect.
@@ -63,6 +68,8 @@ struct InForce {
     ended: BTreeMap<String, Json>,
     stopped: BTreeSet<String>,
     links_before: BTreeMap<(String, String), LinkTotals>,
+    /// What there is to say of how it began.
+    began: Map<String, Json>,
 }
 
 /// The nemesis of one run.
@@ -73,8 +80,11 @@ pub struct Nemesis<W> {
     nodes: Vec<Node>,
     in_force: BTreeMap<usize, InForce>,
     links_set: BTreeMap<(String, String), Vec<Toll>>,
+    /// Faults that are due and have not found their moment yet.
+    waiting: BTreeMap<usize, Waiting>,
     ineffective: Vec<Ineffective>,
     healed: bool,
+    aim_within: Duration,
 }
 
 impl<W: World> Nemesis<W> {
@@ -83,7 +93,8 @@ impl<W: World> Nemesis<W> {
         let mut tasks = BinaryHeap::new();
         for (at, fault) in schedule.iter().enumerate() {
             tasks.push(Reverse((fault.at, Task::Begin(at))));
-            if let Some(until) = fault.until {
+            // One that is pending lasts from whenever it begins.
+            if let Some(until) = fault.until.filter(|_| fault.pending.is_none()) {
                 tasks.push(Reverse((until.max(fault.at), Task::End(at))));
             }
         }
@@ -100,8 +111,10 @@ impl<W: World> Nemesis<W> {
             nodes: nodes.iter().map(up).collect(),
             in_force: BTreeMap::new(),
             links_set: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             ineffective: Vec::new(),
             healed: false,
+            aim_within: AIM_WITHIN,
         }
     }
 
@@ -146,16 +159,21 @@ impl<W: World> Nemesis<W> {
     }
 
     fn begin(&mut self, fault: usize, now: Duration) {
-        let mut state = InForce::default();
+        let Some(began) = self.take_aim(fault, now) else { return };
+        let mut state = InForce { began, ..InForce::default() };
         for (from, to) in links_of(&self.schedule[fault]) {
             state.links_before.insert((from.clone(), to.clone()), self.world.link_totals(&from, &to));
         }
         // Recorded before it is carried out: what fails because of it must not seem to have failed before it.
         let links: Vec<_> = state.links_before.keys().map(|(from, to)| format!("{from}→{to}")).collect();
-        let evidence = if links.is_empty() { json!({}) } else { json!({"links": links}) };
-        self.record(fault, "begin", None, evidence);
+        let mut evidence = state.began.clone();
+        if !links.is_empty() {
+            evidence.insert("links".into(), json!(links));
+        }
+        self.record(fault, "begin", None, Json::Object(evidence));
         self.in_force.insert(fault, state);
         self.settle_into(now);
+        self.note_writes(fault);
         for demand in &self.schedule[fault].demands {
             if let Demand::Slow { .. } = demand {
                 self.tasks.push(Reverse((now, Task::Turn(fault))));
@@ -181,7 +199,8 @@ impl<W: World> Nemesis<W> {
         self.settle_into(now);
         self.record(fault, "end", Some(failing.is_none()), evidence);
         if let Some(why) = failing {
-            self.ineffective.push(Ineffective { label: self.schedule[fault].label.clone(), why });
+            let ScheduledFault { id, label, .. } = &self.schedule[fault];
+            self.ineffective.push(Ineffective { fault: Some(*id), label: label.clone(), why });
         }
     }
 
@@ -254,6 +273,9 @@ impl<W: World> Nemesis<W> {
         self.tasks.retain(|Reverse((_, task))| matches!(task, Task::Escalate(..)));
         for fault in self.in_force.keys().copied().collect::<Vec<_>>() {
             self.end(fault, now);
+        }
+        for fault in self.waiting.keys().copied().collect::<Vec<_>>() {
+            self.give_up(fault, now);
         }
         for node in &mut self.nodes {
             node.crashed = false;
@@ -332,7 +354,7 @@ impl<W: World> Nemesis<W> {
             }
             Err(why) => {
                 self.nodes[at].crashed = true;
-                self.ineffective.push(Ineffective { label: format!("start {name} again"), why });
+                self.ineffective.push(Ineffective { fault: None, label: format!("start {name} again"), why });
             }
         }
     }
@@ -373,7 +395,7 @@ impl<W: World> Nemesis<W> {
             };
             failing = failing.or(failed);
         }
-        let mut evidence = Map::new();
+        let mut evidence = state.began.clone();
         let unanswered = state.signalled.iter().filter(|(node, _)| !state.ended.contains_key(*node));
         let signalled: Map<_, _> = unanswered.map(|(node, pid)| (node.clone(), json!(pid))).collect();
         if !signalled.is_empty() {

@@ -1,11 +1,13 @@
 //! `[[fault]]`: when faults begin and end, and their expansion to a schedule.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::ScheduledFault;
+use super::aim::{Occurrence, When};
 use super::kinds::{Cast, Draw, FAULTS, Fault, FaultKind, LATER, duration_schema};
 use crate::document::units::show_duration;
 use crate::document::{Field, Key, list};
@@ -18,11 +20,14 @@ pub const MAX_SCHEDULED: usize = 10_000;
 #[derive(Debug)]
 pub struct Planned {
     kind: &'static FaultKind,
-    fault: Box<dyn Fault>,
+    fault: Arc<dyn Fault>,
     at: Duration,
     lasting: Option<Duration>,
     every: Option<Duration>,
+    when: When,
 }
+
+const WHENS: &[&str] = &["writing"];
 
 /// The times every `[[fault]]` may have.
 const TIMES: &[Key] = &[
@@ -36,6 +41,11 @@ const TIMES: &[Key] = &[
         name: "every",
         about: "it begins again so long after each beginning, until the end of the load; targets are drawn anew",
         schema: duration_schema,
+    },
+    Key {
+        name: "when",
+        about: "writing: it begins as soon as a write is under way at its target, or 1s later",
+        schema: || json!({ "enum": WHENS }),
     },
 ];
 
@@ -134,7 +144,11 @@ fn decode_one(item: &Field<'_>, keys: &[Key], cast: &Cast<'_>, load: Option<Dura
         }
         None => None,
     };
-    Some(Planned { kind, fault: fault?, at: at?, lasting, every })
+    let when = match section.field("when") {
+        Some(field) => field.word(WHENS, &[]).map(|_| When::Writing)?,
+        None => When::Due,
+    };
+    Some(Planned { kind, fault: fault?.into(), at: at?, lasting, every, when })
 }
 
 /// Draws every target and lays out every repetition; by when they begin. What would last beyond the end of the load
@@ -149,18 +163,10 @@ pub fn expand(planned: &[Planned], cast: &Cast<'_>, load: Duration, seed: u64) -
         let mut repeat = 0;
         while at < load && schedule.len() < MAX_SCHEDULED {
             let label = format!("fault/{}/{}/{twin}/{repeat}", plan.kind.name, plan.at.as_nanos());
-            let mut draw = Draw { nodes: cast.nodes, rng: Rng::new(seed, &label) };
-            let effect = plan.fault.expand(&mut draw);
+            let mut draw = Draw::new(cast.nodes, Rng::new(seed, &label));
             let until = plan.lasting.map(|lasting| at + lasting).filter(|until| *until < load);
-            schedule.push(ScheduledFault {
-                id: 0,
-                f: plan.kind.name,
-                target: effect.target,
-                label: effect.label,
-                at,
-                until,
-                demands: effect.demands,
-            });
+            let occurrence = Occurrence { kind: plan.kind, at, until, when: plan.when, drawn: false };
+            schedule.push(occurrence.expand(&plan.fault, &mut draw));
             let Some(every) = plan.every else { break };
             at += every;
             repeat += 1;

@@ -69,7 +69,7 @@ mod tests {
     fn a_ring_gives_each_node_a_majority_of_its_own() {
         for count in 3..10_usize {
             let nodes: Vec<String> = (0..count).map(|index| format!("n{index}")).collect();
-            let (_, cuts) = ring(&mut Draw { nodes: &nodes, rng: Rng::new(7, "ring") });
+            let (_, cuts) = ring(&mut Draw::new(&nodes, Rng::new(7, "ring")));
             let cuts: BTreeSet<_> = cuts.into_iter().collect();
             let heard = |to: &String| -> BTreeSet<String> {
                 nodes.iter().filter(|from| !cuts.contains(&((*from).clone(), to.clone()))).cloned().collect()
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn five_nodes_in_a_ring_are_cut_both_ways() {
         let nodes: Vec<String> = ["A", "B", "C", "D", "E"].map(String::from).to_vec();
-        let (_, cuts) = ring(&mut Draw { nodes: &nodes, rng: Rng::new(7, "ring") });
+        let (_, cuts) = ring(&mut Draw::new(&nodes, Rng::new(7, "ring")));
         assert_eq!(cuts.len(), 10);
         assert!(cuts.iter().all(|(from, to)| cuts.contains(&(to.clone(), from.clone()))));
     }

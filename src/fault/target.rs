@@ -2,14 +2,13 @@
 
 use serde_json::{Value as Json, json};
 
+use super::aim::{Aimed, Part};
 use super::kinds::{Cast, Draw};
 use crate::document::{Field, Val, list, nearest};
 
 /// Words for targets; no node may have one of these names.
-pub const WORDS: &[&str] = &["one", "random", "minority", "majority", "all"];
-
-/// Words for targets of the design that this version does not support.
-pub const LATER: &[&str] = &["leader", "followers"];
+pub const WORDS: &[&str] =
+    &["one", "random", "minority", "majority", "all", "leader", "follower", "followers"];
 
 /// Whom a fault is aimed at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +25,8 @@ pub enum Target {
     Majority,
     /// Every node.
     All,
+    /// Whoever plays this part when the fault begins.
+    Part(Part),
 }
 
 /// How many nodes a minority has.
@@ -48,6 +49,11 @@ impl Target {
                 "minority" => Some(Target::Minority),
                 "majority" => Some(Target::Majority),
                 "all" => Some(Target::All),
+                "follower" | "followers" if cast.nodes.len() < 2 => {
+                    field.fail(format!("= {text:?}: of one node, none follows"), "expected another target");
+                    None
+                }
+                word if Part::of(word).is_some() => Part::of(word).map(Target::Part),
                 _ => node(field, cast).map(|name| Target::Names(vec![name])),
             },
             Val::List(_) => names(field, cast).map(Target::Names),
@@ -61,6 +67,7 @@ impl Target {
         let size = match self {
             Target::Names(names) => return names.clone(),
             Target::All => return draw.nodes.to_vec(),
+            Target::Part(part) => return play(*part, draw),
             Target::Random => {
                 // Every non-empty subset is as likely as any other; beyond 63 nodes all words are as good.
                 let bits = draw.rng.between(1, (1_u64 << count.min(63)) - 1);
@@ -91,7 +98,8 @@ impl Target {
     /// The JSON Schema of a target.
     pub fn schema() -> Json {
         json!({
-            "description": "a node, a list of nodes, or one of the words one, random, minority, majority, all",
+            "description": "a node, a list of nodes, or one of the words one, random, minority, majority, all; leader, \
+                            follower, followers: whoever is when the fault begins",
             "anyOf": [{ "type": "string", "minLength": 1 }, Target::names_schema()]
         })
     }
@@ -102,17 +110,26 @@ impl Target {
     }
 }
 
+/// Who plays `part`; its word, where that is not known.
+fn play(part: Part, draw: &mut Draw<'_>) -> Vec<String> {
+    let nodes = match (part, draw.parts) {
+        (_, None) => Vec::new(),
+        (Part::Leader, Some(parts)) => vec![parts.leader.clone()],
+        (Part::Follower, Some(parts)) => draw.rng.pick(&parts.followers).cloned().into_iter().collect(),
+        (Part::Followers, Some(parts)) => parts.followers.clone(),
+    };
+    draw.aimed.push(Aimed { word: part.word(), nodes: nodes.clone() });
+    if nodes.is_empty() { vec![part.word().to_owned()] } else { nodes }
+}
+
 /// Reads one node's name.
 pub fn node(field: &Field<'_>, cast: &Cast<'_>) -> Option<String> {
     let text = field.text()?;
     if cast.nodes.iter().any(|node| node == text) {
         return Some(text.to_owned());
     }
-    if LATER.contains(&text) {
-        field.fail(
-            format!("= {text:?} is not supported by this version"),
-            format!("expected {}", list(WORDS, "or")),
-        );
+    if WORDS.contains(&text) {
+        field.fail(format!("= {text:?} is not a node"), format!("expected {}", list(cast.nodes, "or")));
         return None;
     }
     let words = cast.nodes.iter().map(String::as_str).chain(WORDS.iter().copied());
@@ -161,9 +178,8 @@ mod tests {
         for count in 1..8_usize {
             let nodes: Vec<String> = (0..count).map(|index| format!("n{index}")).collect();
             for seed in 0..50 {
-                let size = |target: Target| {
-                    target.draw(&mut Draw { nodes: &nodes, rng: Rng::new(seed, "target") }).len()
-                };
+                let size =
+                    |target: Target| target.draw(&mut Draw::new(&nodes, Rng::new(seed, "target"))).len();
                 assert_eq!(size(Target::One), 1);
                 assert_eq!(size(Target::All), count);
                 assert!(size(Target::Majority) * 2 > count);

@@ -23,6 +23,10 @@ pub trait World {
     fn link(&mut self, from: &str, to: &str, tolls: &[Toll]);
     /// What the link has done so far.
     fn link_totals(&self, from: &str, to: &str) -> LinkTotals;
+    /// The node that leads, by what the nodes said last; `None`: none said so, or nobody can ask.
+    fn leader(&self) -> Option<String>;
+    /// How many writes of clients are under way at `node`.
+    fn writes_under_way(&self, node: &str) -> u64;
     /// Records a fault's edge.
     fn record(&mut self, f: &str, value: Json);
     /// Records that a node's process ended, and tells whoever shows it.

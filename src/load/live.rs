@@ -25,6 +25,7 @@ struct NodeLive {
     fail: AtomicU64,
     info: AtomicU64,
     in_flight: AtomicU64,
+    writing: AtomicU64,
     not_understood: AtomicU64,
     samples: Mutex<Vec<Sample>>,
 }
@@ -118,6 +119,11 @@ impl Live {
         self.nodes.get(node).map_or(0, |node| node.in_flight.load(Ordering::Relaxed))
     }
 
+    /// Those of them that change something.
+    pub fn writing(&self, node: usize) -> u64 {
+        self.nodes.get(node).map_or(0, |node| node.writing.load(Ordering::Relaxed))
+    }
+
     /// Slots that were missed so far.
     pub fn skipped_slots(&self) -> u64 {
         self.skipped_slots.load(Ordering::Relaxed)
@@ -129,19 +135,21 @@ impl Live {
         Duration::from_nanos(self.scheduled_ns.load(Ordering::Relaxed))
     }
 
-    pub(super) fn begun(&self, node: usize, scheduled: Duration) {
+    pub(super) fn begun(&self, node: usize, mutates: bool, scheduled: Duration) {
         let scheduled_ns = u64::try_from(scheduled.as_nanos()).unwrap_or(u64::MAX);
         if self.scheduled_ns.load(Ordering::Relaxed) < scheduled_ns {
             self.scheduled_ns.fetch_max(scheduled_ns, Ordering::Relaxed);
         }
         if let Some(node) = self.nodes.get(node) {
             node.in_flight.fetch_add(1, Ordering::Relaxed);
+            node.writing.fetch_add(u64::from(mutates), Ordering::Relaxed);
         }
     }
 
-    pub(super) fn ended(&self, node: usize, f: &str, answer: &Answer) {
+    pub(super) fn ended(&self, node: usize, f: &str, mutates: bool, answer: &Answer) {
         let Some(node) = self.nodes.get(node) else { return };
         node.in_flight.fetch_sub(1, Ordering::Relaxed);
+        node.writing.fetch_sub(u64::from(mutates), Ordering::Relaxed);
         let counter = match answer.outcome {
             Outcome::Ok => &node.ok,
             Outcome::Fail => &node.fail,

@@ -151,7 +151,7 @@ impl Session {
         let nothing = Value::Nil;
         let value = if *mutates { &planned.value } else { &nothing };
         let asked = Asked { process: self.process, f, key: Some(&planned.key), value, node: &target.id };
-        targets.live.begun(planned.node, planned.at);
+        targets.live.begun(planned.node, *mutates, planned.at);
         targets.recorder.invoke(asked);
         let slot = &mut self.clients[planned.node];
         if slot.is_none() {
@@ -166,7 +166,7 @@ impl Session {
             targets.recorder.complete_deferred(asked, answer.completion());
         }
         drop(permit);
-        targets.live.ended(planned.node, f, &answer);
+        targets.live.ended(planned.node, f, *mutates, &answer);
         if *mutates && answer.outcome == Outcome::Info {
             // The process still has that operation under way, for all anyone knows: another takes its place.
             self.process += self.plan.concurrency();

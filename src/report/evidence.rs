@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::figures::duration;
+
 /// Evidence as words: `{"pid":12,"signal":9}` becomes `pid 12, signal 9`, nested names are joined by spaces.
 pub fn in_words(json: &Json) -> String {
     fn walk(name: &str, json: &Json, out: &mut Vec<String>) {
@@ -150,6 +152,17 @@ pub fn of_fault(evidence: &Json) -> String {
             ("links", Json::Array(links)) => {
                 phrases.push(links_named(&links.iter().map(scalar).collect::<Vec<_>>()))
             }
+            // What the verdict makes of it is told there.
+            ("aimless" | "drawn", Json::Bool(_)) => {}
+            ("waited_ms", Json::Number(ms)) => {
+                let waited = duration(ms.as_f64().unwrap_or_default());
+                phrases.push(format!("began {waited} after its time"));
+            }
+            ("writes_under_way", Json::Number(count)) => phrases.push(match count.as_u64() {
+                Some(0) => "no write was under way then".to_owned(),
+                Some(1) => "1 write under way then".to_owned(),
+                _ => format!("{count} writes under way then"),
+            }),
             ("idle", Json::Bool(idle)) => {
                 if *idle {
                     phrases.push("nothing tried to cross".to_owned());

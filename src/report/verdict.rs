@@ -6,12 +6,17 @@
 //! |---|---|---|
 //! | a required check proved a violation | invalid | 1 |
 //! | a fault did not take effect, a link was bypassed, or something else of the harness failed | unknown | 4 |
+//! | a fault on the leader, or on its followers, found none | unknown | 3 |
 //! | a check that was expected to fail came out valid | invalid | 1 |
 //! | a required check, or one that was expected to fail, is unknown | unknown | 3 |
 //! | otherwise | valid | 0 |
 //!
 //! A proof stands whatever else went wrong. An anomaly that did *not* show proves something only when the faults that
-//! should have brought it about were really there, hence the order of the second and the third line.
+//! should have brought it about were really there, hence the order of the second, the third and the fourth line.
+//!
+//! Who asks for the leader to be killed where nobody leads has learnt nothing about what happens then; but it was the
+//! system that had no leader, and not the harness that failed to kill it. Of the faults that `[chaos]` draws nobody counts on
+//! this one or that: some may find nobody, as long as others took effect.
 
 use super::results::{BypassRow, CheckRow, Failure, FaultRow};
 use crate::check::{CheckMode, Verdict};
@@ -48,6 +53,7 @@ pub fn conclude(
 ) -> Conclusion {
     let violated: Vec<String> = of(checks, CheckMode::Required, Verdict::Invalid).map(violation).collect();
     let broken = breakages(faults, bypasses, failures);
+    let aimless = aimless(faults);
     let absent: Vec<String> = of(checks, CheckMode::ExpectedToFail, Verdict::Valid).map(no_show).collect();
     let open: Vec<String> = checks
         .iter()
@@ -59,6 +65,8 @@ pub fn conclude(
         (Verdict::Invalid, EXIT_INVALID)
     } else if !broken.is_empty() {
         (Verdict::Unknown, EXIT_BROKEN)
+    } else if !aimless.is_empty() {
+        (Verdict::Unknown, EXIT_UNKNOWN)
     } else if !absent.is_empty() {
         (Verdict::Invalid, EXIT_INVALID)
     } else if !open.is_empty() {
@@ -66,7 +74,7 @@ pub fn conclude(
     } else {
         (Verdict::Valid, EXIT_VALID)
     };
-    Conclusion { verdict, exit_code, why: [violated, broken, absent, open].concat() }
+    Conclusion { verdict, exit_code, why: [violated, broken, aimless, absent, open].concat() }
 }
 
 fn of(checks: &[CheckRow], mode: CheckMode, verdict: Verdict) -> impl Iterator<Item = &CheckRow> {
@@ -94,14 +102,27 @@ pub(super) fn is_link_fault(fault: &FaultRow) -> bool {
     !PROCESS_FAULTS.contains(&fault.f.as_str())
 }
 
+fn is_aimless(fault: &FaultRow) -> bool {
+    !fault.took_effect && fault.evidence["aimless"] == true
+}
+
+/// The faults that found nobody to be aimed at and that somebody counted on.
+fn aimless(faults: &[FaultRow]) -> Vec<String> {
+    let none_took = faults.iter().all(|fault| !fault.took_effect);
+    let counted_on = |fault: &&FaultRow| none_took || fault.evidence["drawn"] != true;
+    faults.iter().filter(|fault| is_aimless(fault)).filter(counted_on).map(without_effect).collect()
+}
+
+fn without_effect(fault: &FaultRow) -> String {
+    let at_s = fault.began_ms as f64 / 1e3;
+    let why = fault.evidence["why_not"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("the fault \"{}\" at {at_s:.1} s did not take effect{why}", fault.label)
+}
+
 /// A bypass matters only where a fault on links was to be felt: without one, links are there to carry bytes.
 fn breakages(faults: &[FaultRow], bypasses: &[BypassRow], failures: &[Failure]) -> Vec<String> {
     let mut broken: Vec<String> = failures.iter().map(|failure| failure.what.clone()).collect();
-    for fault in faults.iter().filter(|fault| !fault.took_effect) {
-        let at_s = fault.began_ms as f64 / 1e3;
-        let why = fault.evidence["why_not"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
-        broken.push(format!("the fault \"{}\" at {at_s:.1} s did not take effect{why}", fault.label));
-    }
+    broken.extend(faults.iter().filter(|fault| !fault.took_effect && !is_aimless(fault)).map(without_effect));
     if let Some(fault) = faults.iter().find(|fault| is_link_fault(fault)) {
         broken.extend(bypasses.iter().map(|bypass| {
             format!(
@@ -218,6 +239,28 @@ mod tests {
             conclude(&[check(Required, Valid)], &[fault("kill", true), fault("pause", false)], &[], &[]);
         assert_eq!((conclusion.verdict, conclusion.exit_code), (Unknown, 4));
         assert_eq!(conclusion.why, ["the fault \"pause B\" at 3.0 s did not take effect"]);
+    }
+
+    #[test]
+    fn a_fault_that_found_no_leader_leaves_the_question_open() {
+        let nobody = |drawn: bool| FaultRow {
+            evidence: serde_json::json!({"aimless": true, "drawn": drawn, "why_not": "no node said that it leads"}),
+            ..fault("kill", false)
+        };
+        let kept = [check(Required, Valid)];
+        let conclusion = conclude(&kept, &[fault("kill", true), nobody(false)], &[], &[]);
+        assert_eq!((conclusion.verdict, conclusion.exit_code), (Unknown, 3));
+        assert_eq!(
+            conclusion.why,
+            ["the fault \"kill B\" at 3.0 s did not take effect: no node said that it leads"]
+        );
+        // A proof stands; an anomaly that did not show proves nothing where the fault did not happen.
+        assert_eq!(conclude(&[check(Required, Invalid)], &[nobody(false)], &[], &[]).exit_code, 1);
+        assert_eq!(conclude(&[check(ExpectedToFail, Valid)], &[nobody(false)], &[], &[]).exit_code, 3);
+        assert_eq!(conclude(&kept, &[nobody(false)], &[], &[failure()]).exit_code, 4);
+        // Chaos draws many.
+        assert_eq!(conclude(&kept, &[fault("kill", true), nobody(true)], &[], &[]).exit_code, 0);
+        assert_eq!(conclude(&kept, &[nobody(true), nobody(true)], &[], &[]).exit_code, 3);
     }
 
     #[test]

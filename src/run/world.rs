@@ -158,6 +158,21 @@ pub struct Real {
     pub shared: Arc<Shared>,
     /// Node ids, in the workload's order.
     pub nodes: Vec<String>,
+    /// Who leads, by what the nodes said last.
+    pub roles: Box<dyn Roles>,
+}
+
+/// Who leads, by what the nodes said last.
+pub trait Roles: Send {
+    /// `None`: no node said so, or nobody asks.
+    fn leader(&self) -> Option<String>;
+}
+
+/// Nobody asks.
+impl Roles for () {
+    fn leader(&self) -> Option<String> {
+        None
+    }
 }
 
 impl World for Real {
@@ -210,6 +225,15 @@ impl World for Real {
             reset_connections: counters.reset_connections,
             bypasses,
         }
+    }
+
+    fn leader(&self) -> Option<String> {
+        self.roles.leader()
+    }
+
+    fn writes_under_way(&self, node: &str) -> u64 {
+        let place = self.nodes.iter().position(|id| id == node);
+        place.map_or(0, |place| self.shared.targets.live().writing(place))
     }
 
     fn record(&mut self, f: &str, value: Json) {

@@ -206,7 +206,9 @@ fn faults() {
             "kill = [\"A\", \"A\"]",
             "kill = []",
             "kill = 1",
-            "kill = \"leader\"",
+            "kill = \"leadr\"",
+            "kill = [\"leader\", \"A\"]",
+            "kill = \"B\"\nwhen = \"reading\"",
             "",
             "kil = \"B\"",
             "clock = \"B\"",
@@ -224,6 +226,11 @@ fn faults() {
             "partition = { from = \"A\" }",
             "partition = { from = \"A\", to = \"A\" }",
             "partition = { bridge = [\"A\", \"B\"] }",
+            "partition = { bridge = \"followers\" }",
+            "partition = { isolate = \"leader\", with = \"majority\" }",
+            "partition = { isolate = \"followers\", with = \"minority\" }",
+            "partition = { from = \"A\", to = \"B\", with = \"minority\" }",
+            "delay = { from = \"leader\", to = \"leader\", by = \"1s\" }",
             "partition = \"rings\"",
             "delay = { from = \"A\", to = \"A\", by = \"1s\" }",
             "delay = { from = \"A\", too = \"B\", by = \"1s\" }",
@@ -244,11 +251,17 @@ fn faults() {
     let mut page = Page::default();
     let two = edited("nodes = [\"A\", \"B\", \"C\"]", "nodes = [\"A\", \"B\"]");
     let with = |text: &str, fault: &str| text.replacen(kill, fault, 1);
-    for fault in ["partition = \"ring\"", "partition = { bridge = \"A\" }", "pause = \"minority\""] {
+    for fault in [
+        "partition = \"ring\"",
+        "partition = { bridge = \"A\" }",
+        "pause = \"minority\"",
+        "partition = { isolate = \"leader\", with = \"minority\" }",
+    ] {
         page.add(&format!("two nodes: {fault}"), parse(&with(&two, fault)));
     }
     let one = edited("nodes = [\"A\", \"B\", \"C\"]", "nodes = [\"A\"]");
     page.add("one node: delay", parse(&with(&one, "delay = \"1s\"")));
+    page.add("one node: followers", parse(&with(&one, "pause = \"followers\"")));
     insta::assert_snapshot!("faults_of_few_nodes", page.0);
 }
 
@@ -265,6 +278,8 @@ fn chaos() {
         "for = [\"2s\", \"1s\"]",
         "for = [\"2s\"]",
         "targets = \"D\"",
+        "targets = [\"leader\", \"leader\"]",
+        "targets = [\"leader\", \"D\"]",
         "quite = \"1s\"",
         "quiet = \"10s\"",
     ] {

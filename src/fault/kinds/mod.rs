@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::Demand;
+use super::aim::{Aimed, Parts};
 use super::target::Target;
 use crate::document::Field;
 use crate::seed::Rng;
@@ -70,8 +71,9 @@ pub struct Cast<'a> {
 }
 
 /// A decoded fault, its targets not yet drawn.
-pub trait Fault: Debug {
-    /// Draws the targets and says what is demanded of them.
+pub trait Fault: Debug + Send + Sync {
+    /// Draws the targets and says what is demanded of them. May be called again with the same draws, once it is known who
+    /// plays which part.
     fn expand(&self, draw: &mut Draw<'_>) -> Effect;
 }
 
@@ -82,6 +84,22 @@ pub struct Draw<'a> {
     pub nodes: &'a [String],
     /// The stream.
     pub rng: Rng,
+    /// Who plays which part now; `None`: that is not known yet, and words stand for nodes.
+    pub parts: Option<&'a Parts>,
+    /// Whom words for parts came to mean, in the order in which they were met.
+    pub aimed: Vec<Aimed>,
+}
+
+impl<'a> Draw<'a> {
+    /// Draws from `rng` among `nodes`, while nobody knows who plays which part.
+    pub fn new(nodes: &'a [String], rng: Rng) -> Self {
+        Draw { nodes, rng, parts: None, aimed: Vec::new() }
+    }
+
+    /// Whether words stand for nodes.
+    pub fn has_words(&self) -> bool {
+        self.aimed.iter().any(|aimed| aimed.nodes.is_empty())
+    }
 }
 
 /// A fault with its targets drawn.

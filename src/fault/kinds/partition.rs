@@ -4,9 +4,10 @@ use serde_json::{Value as Json, json};
 
 use super::{Cast, Draw, Effect, Fault, FaultKind};
 use crate::document::{Field, Key, Val, table_schema};
+use crate::fault::aim::Part;
 use crate::fault::links::{Links, some_links};
 use crate::fault::shapes::{Pairs, between, random_split, ring, show, split};
-use crate::fault::target::{self, Target};
+use crate::fault::target::{self, Target, minority};
 use crate::fault::{Demand, Toll};
 
 pub(super) static PARTITION: FaultKind = FaultKind {
@@ -19,10 +20,17 @@ pub(super) static PARTITION: FaultKind = FaultKind {
     absent_for: None,
 };
 
+const COMPANY: &[&str] = &["minority"];
+
 const WORDS: &[&str] = &["halves", "random", "bridge", "ring"];
 
 const KEYS: &[Key] = &[
     Key { name: "isolate", about: "these on one side, everyone else on the other", schema: Target::schema },
+    Key {
+        name: "with",
+        about: "minority: those isolated get company, as much as leaves a majority on the other side",
+        schema: || json!({ "enum": COMPANY }),
+    },
     Key { name: "from", about: "one-way: what these send is not heard …", schema: Target::schema },
     Key { name: "to", about: "… by these", schema: Target::schema },
     Key { name: "bridge", about: "this node alone hears both halves of the rest", schema: Target::schema },
@@ -45,6 +53,8 @@ enum Partition {
     Groups(Vec<Vec<String>>),
     /// These on one side, the rest on the other.
     Isolate(Target),
+    /// These, and others with them, as many as leave a majority on the other side.
+    IsolateWithMinority(Target),
     /// One direction only.
     OneWay(Links),
     /// One node hears both halves of the rest.
@@ -136,12 +146,33 @@ fn table(field: &Field<'_>, cast: &Cast<'_>) -> Option<Partition> {
             field.fail("is every node: nobody is left to be cut off from", "expected fewer nodes");
             return None;
         }
-        return Some(Partition::Isolate(target));
+        let Some(with) = section.field("with") else { return Some(Partition::Isolate(target)) };
+        with.word(COMPANY, &[])?;
+        let minority = minority(cast.nodes.len());
+        let one = match &target {
+            Target::One | Target::Part(Part::Leader | Part::Follower) => true,
+            Target::Names(names) => names.len() == 1,
+            _ => false,
+        };
+        if minority == 0 || !one {
+            let title = if one { "needs at least 3 nodes" } else { "gives company to one node only" };
+            with.fail(title, "expected isolate = \"leader\", or one node, of at least three");
+            return None;
+        }
+        return Some(Partition::IsolateWithMinority(target));
+    }
+    if let Some(with) = section.field("with") {
+        with.fail("goes with `isolate`", "expected { isolate = \"leader\", with = \"minority\" }");
+        return None;
     }
     if let Some(field) = section.field("bridge") {
         at_least_three(&field, cast, "a bridge")?;
         let target = Target::decode(&field, cast)?;
-        if !matches!(&target, Target::One) && !matches!(&target, Target::Names(names) if names.len() == 1) {
+        let part = matches!(&target, Target::Part(Part::Leader | Part::Follower));
+        if !part
+            && !matches!(&target, Target::One)
+            && !matches!(&target, Target::Names(names) if names.len() == 1)
+        {
             field.fail("is not one node", "expected one node, or \"one\"");
             return None;
         }
@@ -161,12 +192,21 @@ impl Fault for Partition {
         };
         let grouped =
             |groups: &[Vec<String>]| cut(format!("partition {}", show(groups)), Vec::new(), between(groups));
+        // Which links are cut is not known before those are who play a part.
+        let unknown = |verb: &str, target: Vec<String>, rest: &str| {
+            let label = format!("{verb} {}{rest}", target.join(" "));
+            Effect { target, label, demands: Vec::new() }
+        };
+        let isolated = |target: Vec<String>, rest: &str| unknown("isolate", target, rest);
         let nodes = draw.nodes;
         let count = nodes.len();
         match self {
             Partition::Groups(groups) => grouped(groups),
             Partition::Isolate(target) => {
                 let mut chosen = target.draw(draw);
+                if draw.has_words() {
+                    return isolated(chosen, "");
+                }
                 if chosen.len() == count {
                     // Drawn at random this may be everyone; somebody must be left to be cut off from.
                     let spared = draw.rng.below(count as u64) as usize;
@@ -175,9 +215,26 @@ impl Fault for Partition {
                 let groups = split(draw.nodes, &chosen);
                 Effect { target: chosen, ..grouped(&groups) }
             }
+            Partition::IsolateWithMinority(target) => {
+                let mut chosen = target.draw(draw);
+                if draw.has_words() {
+                    return isolated(chosen, " with a minority");
+                }
+                // Company that is down is none.
+                let up = draw.parts.map_or(nodes, |parts| parts.followers.as_slice());
+                let mut others: Vec<&String> = up.iter().filter(|node| !chosen.contains(*node)).collect();
+                draw.rng.shuffle(&mut others);
+                others.truncate(minority(count).saturating_sub(chosen.len()));
+                chosen.extend(others.into_iter().cloned());
+                let groups = split(nodes, &chosen);
+                Effect { target: groups[0].clone(), ..grouped(&groups) }
+            }
             Partition::OneWay(links) => links.effect(draw, "cut", "", Toll::Cut),
             Partition::Bridge(target) => {
                 let bridge = target.draw(draw);
+                if draw.has_words() {
+                    return unknown("partition but for", bridge, "");
+                }
                 let rest: Vec<String> =
                     draw.nodes.iter().filter(|node| !bridge.contains(node)).cloned().collect();
                 let groups = random_split(draw, &rest, rest.len() / 2);

@@ -4,16 +4,28 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::fault::aim::{Occurrence, Part, When};
+use crate::fault::kinds::{Draw, find};
+use crate::fault::target::Target;
+use crate::seed::Rng;
 
 /// A world in which every process obeys, and that writes down what it is told.
 #[derive(Clone, Default)]
 struct Fake {
     said: Arc<Mutex<Vec<String>>>,
     ends: Option<mpsc::Sender<Message>>,
-    next_pid: u32,
+    /// Of nodes that were started again.
+    pids: BTreeMap<String, u32>,
     deaf: bool,
     /// How long it takes to pause or resume a process: long on a machine that has too much to do.
     pausing_takes: Duration,
+    /// Who leads; when that node is told to end, the next.
+    leaders: Arc<Mutex<Vec<Option<&'static str>>>>,
+    /// How often nobody leads yet when asked.
+    leaderless: Arc<Mutex<u32>>,
+    /// How many writes are under way, each time when asked; then none.
+    writes: Arc<Mutex<Vec<u64>>>,
+    recorded: Arc<Mutex<Vec<Json>>>,
 }
 
 impl Fake {
@@ -25,7 +37,11 @@ impl Fake {
 impl World for Fake {
     fn end(&mut self, node: &str, how: HowDown) -> Option<u32> {
         self.say(format!("{how:?} {node}"));
-        let pid = if self.next_pid == 0 { 1 } else { self.next_pid };
+        let mut leaders = self.leaders.lock().unwrap();
+        if leaders.len() > 1 && leaders[0] == Some(node) {
+            leaders.remove(0);
+        }
+        let pid = self.pids.get(node).copied().unwrap_or(1);
         let signal = Some(if how == HowDown::Kill { 9 } else { 15 });
         if how == HowDown::Kill || !self.deaf {
             let exit = Exit { pid, signal, ..Exit::default() };
@@ -35,8 +51,9 @@ impl World for Fake {
     }
     fn start(&mut self, node: &str) -> Result<u32, String> {
         self.say(format!("start {node}"));
-        self.next_pid = self.next_pid.max(1) + 1;
-        Ok(self.next_pid)
+        let pid = self.pids.get(node).copied().unwrap_or(1) + 1;
+        self.pids.insert(node.to_owned(), pid);
+        Ok(pid)
     }
     fn pause(&mut self, node: &str, stop: bool) -> bool {
         // time itself is tested
@@ -53,18 +70,35 @@ impl World for Fake {
     fn link_totals(&self, _: &str, _: &str) -> LinkTotals {
         LinkTotals::default()
     }
+    fn leader(&self) -> Option<String> {
+        let mut leaderless = self.leaderless.lock().unwrap();
+        if *leaderless > 0 {
+            *leaderless -= 1;
+            return None;
+        }
+        self.leaders.lock().unwrap().first().copied().flatten().map(str::to_owned)
+    }
+    fn writes_under_way(&self, node: &str) -> u64 {
+        assert_eq!(node, "B");
+        let mut writes = self.writes.lock().unwrap();
+        if writes.is_empty() { 0 } else { writes.remove(0) }
+    }
     fn record(&mut self, f: &str, value: Json) {
         self.say(format!("{f} {} {}", value["edge"].as_str().unwrap(), value["took_effect"]));
+        self.recorded.lock().unwrap().push(value);
     }
     fn exited(&mut self, node: &str, exit: &Exit, expected: bool) {
         self.say(format!("exited {node} {:?} {expected}", exit.signal));
     }
 }
 
+/// How long faults wait for somebody to aim at.
+const AIM: Duration = Duration::from_millis(50);
+
 fn fault(f: &'static str, at_ms: u64, until_ms: Option<u64>, demands: Vec<Demand>) -> ScheduledFault {
     let until = until_ms.map(Duration::from_millis);
     let at = Duration::from_millis(at_ms);
-    ScheduledFault { id: at_ms, f, target: vec![], label: f.into(), at, until, demands }
+    ScheduledFault { id: at_ms, f, target: vec![], label: f.into(), at, until, demands, pending: None }
 }
 
 fn down(how: HowDown) -> Vec<Demand> {
@@ -86,7 +120,9 @@ fn play_in(world: Fake, schedule: Vec<ScheduledFault>) -> (Vec<String>, Vec<Inef
     let said = Arc::clone(&world.said);
     let begins = schedule.len();
     let ends = schedule.iter().filter(|fault| fault.until.is_some()).count();
-    let nemesis = Nemesis::new(world, schedule, &[("B".into(), 1)]);
+    let nodes: Vec<_> = ["A", "B", "C"].iter().map(|node| ((*node).to_owned(), 1)).collect();
+    let mut nemesis = Nemesis::new(world, schedule, &nodes);
+    nemesis.aim_within = AIM;
     let thread = std::thread::spawn(move || nemesis.run(Instant::now(), &inbox));
     let deadline = Instant::now() + Duration::from_secs(20);
     let count = |edge: &str| said.lock().unwrap().iter().filter(|line| line.contains(edge)).count();
@@ -177,5 +213,137 @@ fn a_duty_cycle_that_cannot_be_kept_holds_up_nothing_else() {
     let kill = said.iter().position(|line| line == "Kill B").unwrap();
     let turns = said[..kill].iter().filter(|line| *line == "pause B" || *line == "resume B").count();
     assert!((1..=11).contains(&turns), "{turns} turns: {said:?}");
+    assert!(ineffective.is_empty(), "{ineffective:?}");
+}
+
+/// A fault of the kind `f` on whoever plays `part` when it begins.
+fn on(f: &'static str, part: Part, at_ms: u64, until_ms: u64, when: When) -> ScheduledFault {
+    let nodes = ["A", "B", "C"].map(String::from);
+    let mut draw = Draw::new(&nodes, Rng::new(7, f));
+    let kind = find(f).unwrap();
+    let fault = (kind.draw)(&mut draw, Target::Part(part)).into();
+    let (at, until) = (Duration::from_millis(at_ms), Some(Duration::from_millis(until_ms)));
+    let occurrence = Occurrence { kind, at, until, when, drawn: false };
+    ScheduledFault { id: at_ms, ..occurrence.expand(&fault, &mut draw) }
+}
+
+fn led_by(leaders: &[Option<&'static str>]) -> Fake {
+    Fake { leaders: Arc::new(Mutex::new(leaders.to_vec())), ..Fake::default() }
+}
+
+/// What was recorded of faults that began: target and label.
+fn begun(world: &Fake) -> Vec<String> {
+    let recorded = world.recorded.lock().unwrap();
+    let begins = recorded.iter().filter(|value| value["edge"] == "begin");
+    begins.map(|value| format!("{} {}", value["target"], value["label"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn who_leads_is_found_out_at_each_beginning_anew() {
+    let world = led_by(&[Some("B"), Some("A")]);
+    let kill = |at_ms| on("kill", Part::Leader, at_ms, at_ms + 20, When::Due);
+    assert_eq!((kill(1).label.as_str(), kill(1).target), ("kill leader", vec!["leader".to_owned()]));
+    let (said, ineffective) = play_in(world.clone(), vec![kill(1), kill(60)]);
+    assert_eq!(begun(&world), [r#"["B"] kill leader (B)"#, r#"["A"] kill leader (A)"#]);
+    let signals: Vec<_> = said.iter().filter(|line| line.starts_with("Kill")).collect();
+    assert_eq!(signals, ["Kill B", "Kill A"]);
+    assert!(ineffective.is_empty(), "{ineffective:?}");
+}
+
+#[test]
+fn followers_are_the_others_that_are_up() {
+    let world = led_by(&[Some("A")]);
+    // B is down meanwhile.
+    let schedule = vec![
+        fault("kill", 1, None, down(HowDown::Kill)),
+        on("pause", Part::Followers, 40, 50, When::Due),
+        on("partition", Part::Follower, 60, 70, When::Due),
+    ];
+    let (said, ineffective) = play_in(world.clone(), schedule);
+    assert_eq!(begun(&world)[1..], [r#"["C"] pause followers (C)"#, r#"["C"] isolate follower (C | A B)"#]);
+    assert!(said.contains(&"pause C".to_owned()) && said.contains(&"link CA 1".to_owned()), "{said:?}");
+    assert!(ineffective.is_empty(), "{ineffective:?}");
+}
+
+#[test]
+fn an_election_under_way_is_waited_for_and_the_fault_lasts_from_then() {
+    let world = led_by(&[Some("B")]);
+    *world.leaderless.lock().unwrap() = 3;
+    // It would be over before it begins, were its end counted from the schedule.
+    let (said, ineffective) = play_in(world.clone(), vec![on("pause", Part::Leader, 1, 11, When::Due)]);
+    assert_eq!(said, ["pause begin null", "pause B", "resume B", "pause end true"]);
+    let recorded = world.recorded.lock().unwrap();
+    assert!(recorded[0]["evidence"]["waited_ms"].as_u64().unwrap() >= 30, "{recorded:?}");
+    assert!(recorded[1]["evidence"]["waited_ms"].as_u64().is_some(), "the end tells all of it: {recorded:?}");
+    assert!(ineffective.is_empty(), "{ineffective:?}");
+}
+
+#[test]
+fn a_fault_that_finds_nobody_is_told_apart_from_one_that_failed() {
+    let world = led_by(&[None]);
+    let (said, ineffective) = play_in(world.clone(), vec![on("kill", Part::Leader, 1, 20, When::Due)]);
+    assert_eq!(said, ["kill begin null", "kill end false"], "nothing was done to anybody");
+    let recorded = world.recorded.lock().unwrap();
+    assert_eq!(recorded[1]["target"], json!([]));
+    assert_eq!(recorded[1]["evidence"]["aimless"], json!(true));
+    assert!(ineffective[0].why.ends_with("no node said that it leads"), "{ineffective:?}");
+    assert_eq!(ineffective[0].fault, Some(1));
+}
+
+#[test]
+fn a_node_that_is_down_or_stopped_does_not_lead() {
+    for (first, why) in [(down(HowDown::Kill), "is down"), (pause(), "is stopped")] {
+        let world = led_by(&[Some("B")]);
+        let schedule = vec![fault("first", 1, None, first), on("kill", Part::Leader, 10, 20, When::Due)];
+        let (_, ineffective) = play_in(world, schedule);
+        assert!(ineffective[0].why.contains(why), "{ineffective:?}");
+    }
+}
+
+#[test]
+fn the_heal_ends_the_search() {
+    let world = led_by(&[None]);
+    let (outbox, inbox) = mpsc::channel();
+    let nodes = [("B".to_owned(), 1)];
+    let schedule = vec![on("kill", Part::Leader, 0, 20, When::Due)];
+    let mut nemesis = Nemesis::new(world.clone(), schedule, &nodes);
+    nemesis.aim_within = Duration::from_secs(3600);
+    let (done, healed) = mpsc::channel();
+    let thread = std::thread::spawn(move || nemesis.run(Instant::now(), &inbox));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    *world.leaderless.lock().unwrap() = 1;
+    while *world.leaderless.lock().unwrap() > 0 {
+        assert!(Instant::now() < deadline, "it looks for a leader");
+        std::thread::yield_now();
+    }
+    outbox.send(Message::Heal(done)).unwrap();
+    healed.recv().unwrap();
+    outbox.send(Message::Leave).unwrap();
+    let (ineffective, _) = thread.join().unwrap();
+    assert_eq!(ineffective.len(), 1, "{ineffective:?}");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_write_waits_for_one() {
+    let world = led_by(&[Some("B"), Some("A")]);
+    *world.writes.lock().unwrap() = vec![0, 0, 0, 2, 1];
+    let kill = on("kill", Part::Leader, 1, 20, When::Writing);
+    assert_eq!(kill.label, "kill leader while it writes");
+    play_in(world.clone(), vec![kill]);
+    let recorded = world.recorded.lock().unwrap();
+    assert_eq!(recorded[0]["label"], "kill leader while it writes (B)");
+    assert_eq!(recorded[0]["evidence"]["writes_under_way"], json!(2));
+    // One of the two was answered before the signal had left.
+    assert_eq!(recorded[1]["evidence"]["writes_under_way"], json!(1));
+    assert!(world.writes.lock().unwrap().is_empty());
+}
+
+#[test]
+fn where_nobody_writes_the_fault_begins_all_the_same() {
+    let world = led_by(&[Some("B"), Some("A")]);
+    // time itself is tested: it waits for a second.
+    let (said, ineffective) = play_in(world.clone(), vec![on("kill", Part::Leader, 1, 20, When::Writing)]);
+    assert!(said.contains(&"Kill B".to_owned()), "{said:?}");
+    assert_eq!(world.recorded.lock().unwrap()[1]["evidence"]["writes_under_way"], json!(0));
     assert!(ineffective.is_empty(), "{ineffective:?}");
 }

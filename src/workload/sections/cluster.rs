@@ -71,7 +71,7 @@ fn limits_keys() -> Vec<Key> {
 }
 
 fn reserved() -> Vec<&'static str> {
-    target::WORDS.iter().chain(target::LATER).copied().collect()
+    target::WORDS.to_vec()
 }
 
 /// Reads `nodes`. Decoded apart from the rest because faults can be checked as soon as the nodes are known.

@@ -12,6 +12,7 @@
 //! time (of client and server together) still tells on a busy machine: two cores have two seconds
 //! of it a second to give.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -165,6 +166,7 @@ fn recorded_load(server: SocketAddr, round: Duration, path: &Path) -> Result<f64
         burst: 1,
         mix: vec![("read".into(), 1), ("write".into(), 1)],
         sessions: Sessions::Sticky,
+        routes: BTreeMap::new(),
     };
     let protocol = Protocol::load("lab2", Path::new("."))?;
     let recorder = Recorder::create(path)?;
@@ -187,7 +189,7 @@ fn unrecorded_load(server: SocketAddr, round: Duration) -> Result<f64, Error> {
                 let write = done.fetch_add(1, Ordering::Relaxed) % 2 == 0;
                 let value = if write { Value::int(17) } else { Value::Nil };
                 let f = if write { "write" } else { "read" };
-                client.perform(&Request { f, key: "k1", value: &value }).await;
+                client.perform(&Request::new(f, "k1", &value)).await;
             }
             Ok(())
         }

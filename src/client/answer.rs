@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::Value as Json;
 
+use super::said::Sayings;
 use crate::history::model::Held;
 use crate::history::recorder::Completion;
 use crate::history::{Claim, Number, Outcome, Value, Version};
@@ -35,23 +36,18 @@ pub struct Answer {
     pub raw: Option<String>,
     /// The node does not know the operation at all: a snapshot must be put together from reads.
     pub unsupported: bool,
+    /// What the session's next requests carry, where the answer gave something.
+    pub token: Option<Arc<str>>,
+    /// Who should have been asked instead, by id or address; the first that is known counts.
+    pub hints: Vec<String>,
+    /// Nobody listens where the node should be, so nothing was sent.
+    pub refused: bool,
 }
 
 impl Answer {
     /// An operation that ended in `outcome` because of `error`.
     pub fn broken(outcome: Outcome, value: &Value, error: impl Into<String>) -> Self {
-        let value = value.clone();
-        let error = Some(error.into());
-        Self {
-            outcome,
-            value,
-            version: None,
-            snapshot: None,
-            claim: None,
-            error,
-            raw: None,
-            unsupported: false,
-        }
+        Self { error: Some(error.into()), ..Self::bare(outcome, value.clone()) }
     }
 
     /// An `ok` snapshot.
@@ -60,15 +56,22 @@ impl Answer {
     }
 
     fn ok(value: Value, version: Option<Version>) -> Self {
+        Self { version, ..Self::bare(Outcome::Ok, value) }
+    }
+
+    fn bare(outcome: Outcome, value: Value) -> Self {
         Self {
-            outcome: Outcome::Ok,
+            outcome,
             value,
-            version,
+            version: None,
             snapshot: None,
             claim: None,
             error: None,
             raw: None,
             unsupported: false,
+            token: None,
+            hints: Vec::new(),
+            refused: false,
         }
     }
 
@@ -195,6 +198,10 @@ pub(super) struct Reading {
     pub entries: Vec<Place>,
     /// Snapshots only: within an entry of a list, its key.
     pub key: Vec<Place>,
+    /// What else there is to be said; `None`: nothing is looked for.
+    pub sayings: Option<Box<Sayings>>,
+    /// Reads only: the version beside "no such key" is that of the delete.
+    pub tombstones: bool,
 }
 
 /// What an operation is for; decides what an answer that no rule mentions means.
@@ -202,23 +209,32 @@ pub(super) struct Reading {
 pub enum Purpose {
     /// Changes the store.
     Write,
+    /// Changes it without a value: removes a key.
+    Delete,
     /// Reads one key.
     Read,
     /// Reads all there is.
     Snapshot,
+    /// Asks the node for its role and term.
+    Status,
     /// Asks for a sign of life: any answer is one.
     Ready,
 }
 
 impl Purpose {
+    /// Whether it changes the store.
+    pub fn mutates(self) -> bool {
+        matches!(self, Purpose::Write | Purpose::Delete)
+    }
+
     /// The outcome of an operation that was sent and whose answer is unknown (design §4).
     pub fn unanswered(self) -> Outcome {
-        if self == Purpose::Write { Outcome::Info } else { Outcome::Fail }
+        if self.mutates() { Outcome::Info } else { Outcome::Fail }
     }
 }
 
 /// A body, parsed once.
-struct Body<'a> {
+pub(super) struct Body<'a> {
     bytes: &'a [u8],
     text: Option<&'a str>,
     json: Option<Json>,
@@ -230,7 +246,8 @@ impl<'a> Body<'a> {
         Self { bytes, text, json: text.and_then(|text| serde_json::from_str(text).ok()) }
     }
 
-    fn find<'b>(&'b self, places: &'b [Place]) -> impl Iterator<Item = Cow<'b, Json>> {
+    /// What is at each of `places` where there is something.
+    pub fn find<'b>(&'b self, places: &'b [Place]) -> impl Iterator<Item = Cow<'b, Json>> {
         find(places, self.json.as_ref(), self.text)
     }
 }
@@ -289,13 +306,37 @@ impl Reading {
         body: &[u8],
     ) -> Answer {
         let body = Body::new(body);
-        let rule = self.rules.iter().find(|rule| rule.applies(status, &body));
+        let mut answer = self.ruled(purpose, kind, asked, status, &body);
+        if let Some(sayings) = &self.sayings {
+            sayings.complete(&mut answer, &body);
+        }
+        if purpose == Purpose::Status
+            && answer.outcome == Outcome::Ok
+            && answer.claim.as_ref().is_none_or(|claim| claim.role.is_none())
+        {
+            return self.not_understood(purpose, asked, &body, "the answer has no role".into());
+        }
+        answer
+    }
+
+    fn ruled(
+        &self,
+        purpose: Purpose,
+        kind: ValueKind,
+        asked: &Value,
+        status: u16,
+        body: &Body<'_>,
+    ) -> Answer {
+        let rule = self.rules.iter().find(|rule| rule.applies(status, body));
         let ruling = match rule {
             Some(rule) => rule.ruling,
-            None => self.default_ruling(purpose, status, &body),
+            None => self.default_ruling(purpose, status, body),
         };
-        let says = || self.message(status, &body);
+        let says = || self.message(status, body);
         match ruling {
+            Ruling::Miss if self.tombstones => {
+                Answer::ok(Value::Nil, self.version(body.json.as_ref(), body.text))
+            }
             Ruling::Miss => Answer::ok(Value::Nil, None),
             Ruling::Fail => {
                 // A snapshot that a node does not know is put together from reads.
@@ -304,22 +345,27 @@ impl Reading {
             }
             Ruling::Info => Answer::broken(Outcome::Info, asked, says()),
             Ruling::NotUnderstood => {
-                self.not_understood(purpose, asked, &body, format!("status {status}, not understood"))
+                self.not_understood(purpose, asked, body, format!("status {status}, not understood"))
             }
             Ruling::Ok => match purpose {
-                Purpose::Ready => Answer::ok(Value::Nil, None),
-                Purpose::Write => Answer::ok(asked.clone(), self.version(body.json.as_ref(), body.text)),
+                Purpose::Ready | Purpose::Status => Answer::ok(Value::Nil, None),
+                Purpose::Write | Purpose::Delete => {
+                    Answer::ok(asked.clone(), self.version(body.json.as_ref(), body.text))
+                }
                 Purpose::Read => match body.find(&self.value).next() {
                     Some(found) => Answer::ok(
                         spelled(&found, kind),
-                        if found.is_null() { None } else { self.version(body.json.as_ref(), body.text) },
+                        match found.is_null() && !self.tombstones {
+                            true => None,
+                            false => self.version(body.json.as_ref(), body.text),
+                        },
                     ),
-                    None => self.not_understood(purpose, asked, &body, "the answer has no value".into()),
+                    None => self.not_understood(purpose, asked, body, "the answer has no value".into()),
                 },
-                Purpose::Snapshot => match self.held(kind, &body) {
+                Purpose::Snapshot => match self.held(kind, body) {
                     Ok(held) => Answer::held(held),
                     Err(reason) => {
-                        Answer { unsupported: true, ..self.not_understood(purpose, asked, &body, reason) }
+                        Answer { unsupported: true, ..self.not_understood(purpose, asked, body, reason) }
                     }
                 },
             },
@@ -330,7 +376,7 @@ impl Reading {
         if purpose == Purpose::Ready {
             return Ruling::Ok;
         }
-        let unknown = if purpose == Purpose::Write { Ruling::Info } else { Ruling::Fail };
+        let unknown = if purpose.mutates() { Ruling::Info } else { Ruling::Fail };
         match status / 100 {
             // What is no text is no acknowledgement anyone meant.
             2 if body.text.is_none() => Ruling::NotUnderstood,
@@ -414,7 +460,7 @@ fn beginning(bytes: &[u8], chars: usize) -> String {
 }
 
 /// The text of a scalar.
-fn text_of(json: &Json) -> Option<Cow<'_, str>> {
+pub(super) fn text_of(json: &Json) -> Option<Cow<'_, str>> {
     match json {
         Json::String(text) => Some(Cow::Borrowed(text)),
         Json::Number(number) => Some(Cow::Owned(number.to_string())),
@@ -424,7 +470,7 @@ fn text_of(json: &Json) -> Option<Cow<'_, str>> {
 }
 
 /// A number, or a string that spells one as JSON would.
-fn number_of(json: &Json) -> Option<Number> {
+pub(super) fn number_of(json: &Json) -> Option<Number> {
     match json {
         Json::String(text) => Number::from_json(&Json::Number(serde_json::from_str(text.trim()).ok()?)),
         other => Number::from_json(other),

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::answer::{Place, Pointer, Purpose, Reading, Rule, Ruling, ValueKind, Want};
 use super::protocol::{OPERATIONS, Operation, Protocol, ProtocolError};
+use super::said::Sayings;
 use super::template::{Spelling, Template, suggest};
 
 const RULINGS: [(&str, Ruling); 5] = [
@@ -44,7 +45,7 @@ pub(super) fn protocol(text: &str, path: &Path, name: &str) -> Result<Protocol, 
 }
 
 fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
-    let mut known = vec!["name", "about", "transport", "value", "keep-alive"];
+    let mut known = vec!["name", "about", "transport", "value", "keep-alive", "leader-word"];
     known.extend(OPERATIONS.iter().map(|(name, _)| *name));
     let table = Table::new(root, &known, "a protocol file")?;
     let name = table.get("name").map(string).transpose()?.unwrap_or(name).to_owned();
@@ -52,13 +53,22 @@ fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
     table.get("transport").map(|node| word(node, &TRANSPORTS)).transpose()?;
     let value_kind = table.get("value").map(|node| word(node, &KINDS)).transpose()?.unwrap_or_default();
     let keep_alive = table.get("keep-alive").map(boolean).transpose()?.unwrap_or(true);
+    let leader_word = table.get("leader-word").map(string).transpose()?;
+    let leader_word = leader_word.map(|text| text.trim().to_lowercase().into());
     let mut operations = Vec::new();
     for (name, purpose) in OPERATIONS {
         if let Some(node) = table.get(name) {
-            operations.push(operation(name, purpose, node)?);
+            let mut operation = operation(name, purpose, node)?;
+            if let Some(sayings) = &mut operation.reading.sayings {
+                sayings.leader_word = leader_word.clone();
+            }
+            operations.push(operation);
         }
     }
-    if !operations.iter().any(|operation| matches!(operation.purpose, Purpose::Read | Purpose::Write)) {
+    if operations.iter().any(|operation| operation.purpose == Purpose::Delete) {
+        operations.iter_mut().for_each(|operation| operation.reading.tombstones = true);
+    }
+    if !operations.iter().any(|operation| operation.purpose.mutates() || operation.purpose == Purpose::Read) {
         return Err((0..0, "the file teaches neither `[read]` nor `[write]`".into()));
     }
     if table.get("ready").is_none() {
@@ -84,14 +94,19 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
     let mut known = vec!["method", "path", "headers", "body"];
     known.extend_from_slice(match purpose {
         Purpose::Ready => &[],
-        Purpose::Write => &["answer", "ts", "origin", "error"][..],
+        Purpose::Write | Purpose::Delete => &["answer", "ts", "origin", "error"][..],
         Purpose::Read => &["answer", "value", "ts", "origin", "error"],
         Purpose::Snapshot => &["answer", "entries", "key", "value", "ts", "origin", "error"],
+        Purpose::Status => &["answer", "error"],
     });
+    if purpose != Purpose::Ready {
+        known.extend_from_slice(&SAYINGS);
+    }
     let table = Table::of(node, &known, &format!("`[{name}]`"))?;
     let method = match table.get("method") {
         Some(node) => method(node)?,
         None if purpose == Purpose::Write => "POST".into(),
+        None if purpose == Purpose::Delete => "DELETE".into(),
         None => "GET".into(),
     };
     let path_node = table.required("path")?;
@@ -116,9 +131,11 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
         error: places("error")?,
         entries: places("entries")?,
         key: places("key")?,
+        sayings: sayings(&table)?,
+        tombstones: false,
     };
     let templates = || headers.iter().map(|(_, value)| value).chain(body.as_ref()).chain([&path]);
-    let wants_key = matches!(purpose, Purpose::Read | Purpose::Write);
+    let wants_key = purpose.mutates() || purpose == Purpose::Read;
     if wants_key && !templates().any(Template::names_key) {
         return Err((
             node.span(),
@@ -134,12 +151,35 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
     let needed: &[(&str, bool)] = match purpose {
         Purpose::Read => &[("value", reading.value.is_empty())],
         Purpose::Snapshot => &[("entries", reading.entries.is_empty()), ("value", reading.value.is_empty())],
-        Purpose::Write | Purpose::Ready => &[],
+        Purpose::Status => {
+            &[("role", reading.sayings.as_ref().is_none_or(|sayings| sayings.role.is_empty()))]
+        }
+        Purpose::Write | Purpose::Delete | Purpose::Ready => &[],
     };
     if let Some((missing, _)) = needed.iter().find(|(_, missing)| *missing) {
         return Err((node.span(), format!("`[{name}]` needs `{missing}`: where in the answer it is")));
     }
     Ok(Operation { name, purpose, method, path, headers, body, reading })
+}
+
+/// Keys of [`Sayings`].
+const SAYINGS: [&str; 7] = ["achieved", "acks", "role", "term", "leader", "token", "hint"];
+
+fn sayings(table: &Table<'_, '_>) -> Result<Option<Box<Sayings>>, Mistake> {
+    if !SAYINGS.iter().any(|name| table.get(name).is_some()) {
+        return Ok(None);
+    }
+    let places = |name: &str| table.get(name).map(places).transpose().map(Option::unwrap_or_default);
+    Ok(Some(Box::new(Sayings {
+        achieved: places("achieved")?,
+        acks: places("acks")?,
+        role: places("role")?,
+        term: places("term")?,
+        leader: places("leader")?,
+        token: places("token")?,
+        hint: places("hint")?,
+        leader_word: None,
+    })))
 }
 
 fn rules(node: Option<Node<'_, '_>>, purpose: Purpose) -> Result<Vec<Rule>, Mistake> {

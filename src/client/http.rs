@@ -18,10 +18,10 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::Request;
 use super::alarm::Alarm;
 use super::protocol::Operation;
 use super::wire::{self, Dechunker, Framing};
-use crate::history::Value;
 
 /// Buffers grown past this are given back after use.
 const KEPT_CAPACITY_BYTES: usize = 1 << 20;
@@ -55,6 +55,11 @@ impl From<SocketAddr> for Address {
 }
 
 impl Address {
+    /// The port; a node's own, however it is called by others.
+    pub fn port(&self) -> u16 {
+        self.main.port()
+    }
+
     async fn connect(&self) -> io::Result<TcpStream> {
         match (self.known.load(Ordering::Relaxed), self.other) {
             (OTHER, Some(other)) => open(other).await,
@@ -89,6 +94,8 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Broken {
+    /// Nobody listens there.
+    Refused(String),
     /// Not a byte of the request was sent.
     NotSent(String),
     /// Some or all of it was, and no whole answer came.
@@ -139,12 +146,12 @@ impl Http {
     }
 
     /// Puts the next request together.
-    pub fn prepare(&mut self, operation: &Operation, key: &str, value: &Value) {
+    pub fn prepare(&mut self, operation: &Operation, request: &Request<'_>) {
         let out = &mut self.request;
         out.clear();
         out.extend_from_slice(operation.method.as_bytes());
         out.push(b' ');
-        operation.path.render(out, key, value);
+        operation.path.render(out, request);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         write_address(out, self.address.main);
         if !self.keep_alive {
@@ -154,11 +161,11 @@ impl Http {
             out.extend_from_slice(b"\r\n");
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
-            template.render(out, key, value);
+            template.render(out, request);
         }
         if let Some(body) = &operation.body {
             self.scratch.clear();
-            body.render(&mut self.scratch, key, value);
+            body.render(&mut self.scratch, request);
         }
         if operation.body.is_some() || operation.method == "POST" || operation.method == "PUT" {
             let length = if operation.body.is_some() { self.scratch.len() } else { 0 };
@@ -319,10 +326,10 @@ impl Http {
 
     fn unreachable(&self, error: &io::Error) -> Broken {
         let address = self.address.main;
-        Broken::NotSent(match error.kind() {
-            io::ErrorKind::ConnectionRefused => format!("connection refused by {address}"),
-            _ => format!("no connection to {address}: {error}"),
-        })
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Broken::Refused(format!("connection refused by {address}")),
+            _ => Broken::NotSent(format!("no connection to {address}: {error}")),
+        }
     }
 }
 

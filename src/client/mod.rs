@@ -17,6 +17,7 @@ mod answer;
 mod decode;
 mod http;
 pub mod protocol;
+mod said;
 mod template;
 mod wire;
 
@@ -44,6 +45,15 @@ pub struct Request<'a> {
     pub key: &'a str,
     /// What to write; [`Value::Nil`] for operations without an argument.
     pub value: &'a Value,
+    /// What the session was last given to carry; empty until there is something.
+    pub token: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// One of a session that carries nothing.
+    pub fn new(f: &'a str, key: &'a str, value: &'a Value) -> Self {
+        Self { f, key, value, token: "" }
+    }
 }
 
 /// A session's connection to one node, kept open between operations where the node and the protocol allow it.
@@ -63,14 +73,23 @@ impl Client {
 
     /// Performs one operation. Whatever the node answers, or does not, this ends within the timeout and never panics.
     pub async fn perform(&mut self, request: &Request<'_>) -> Answer {
+        self.perform_within(request, self.timeout).await
+    }
+
+    /// As [`Client::perform`], for an operation that has only so much of its time left.
+    pub async fn perform_within(&mut self, request: &Request<'_>, timeout: Duration) -> Answer {
         let Some(operation) = self.protocol.operation(request.f) else {
             let error = format!("the protocol {} does not teach `{}`", self.protocol.name, request.f);
             return Answer::broken(Outcome::Fail, request.value, error);
         };
         let purpose = operation.purpose;
-        let limit_bytes = if purpose == Purpose::Snapshot { MAX_SNAPSHOT_BYTES } else { MAX_ANSWER_BYTES };
-        self.http.prepare(operation, request.key, request.value);
-        match self.http.exchange(self.timeout, limit_bytes).await {
+        let limit_bytes = match purpose {
+            // Many nodes say what they hold and who they are in one answer.
+            Purpose::Snapshot | Purpose::Status => MAX_SNAPSHOT_BYTES,
+            _ => MAX_ANSWER_BYTES,
+        };
+        self.http.prepare(operation, request);
+        match self.http.exchange(timeout, limit_bytes).await {
             Ok(reply) => operation.reading.judge(
                 purpose,
                 self.protocol.value_kind,
@@ -78,6 +97,9 @@ impl Client {
                 reply.status,
                 reply.body,
             ),
+            Err(Broken::Refused(error)) => {
+                Answer { refused: true, ..Answer::broken(Outcome::Fail, request.value, error) }
+            }
             Err(Broken::NotSent(error)) => Answer::broken(Outcome::Fail, request.value, error),
             Err(Broken::NoAnswer(error)) => Answer::broken(purpose.unanswered(), request.value, error),
             Err(Broken::Garbage(error, bytes)) => Answer {
@@ -95,10 +117,15 @@ impl Client {
         let Some(operation) = self.protocol.operation("ready") else {
             return Err("the protocol teaches no sign of life".into());
         };
-        self.http.prepare(operation, "ready", &Value::Nil);
+        self.http.prepare(operation, &Request::new("ready", "ready", &Value::Nil));
         match self.http.exchange(self.timeout, MAX_SNAPSHOT_BYTES).await {
             Ok(_) => Ok(()),
-            Err(Broken::NotSent(error) | Broken::NoAnswer(error) | Broken::Garbage(error, _)) => Err(error),
+            Err(
+                Broken::Refused(error)
+                | Broken::NotSent(error)
+                | Broken::NoAnswer(error)
+                | Broken::Garbage(error, _),
+            ) => Err(error),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Protocol files: how to talk to a node, without code.
 //!
-//! A protocol file is TOML. It has one table for each operation it teaches: `[read]` and `[write]` (what the clients
-//! of the load do), `[snapshot]` (everything a node holds) and `[ready]` (a sign of life). The format is documented for
+//! A protocol file is TOML. It has one table for each operation it teaches: `[read]`, `[write]`, `[delete]` and reads at
+//! other levels (what the clients of the load do), `[snapshot]` (everything a node holds), `[status]` (its role and term)
+//! and `[ready]` (a sign of life). The format is documented for
 //! users in `workloads/protocols/README.md`; `workloads/protocols/lab2.toml` is a complete example, and is what the
 //! built-in protocol `lab2` is made of.
 //!
 //! How an answer is judged: the operation's `[[…answer]]` rules in order, the first that applies decides. If none does:
 //!
-//! | status | write | read, snapshot |
+//! | status | write, delete | read, snapshot, status |
 //! |---|---|---|
 //! | 2xx | `ok`; `info` when an `error` place says something | `ok` when the value is found, else not understood; `fail` when an `error` place says something |
 //! | 4xx | `fail` | `fail` |
@@ -26,13 +27,22 @@ use super::decode;
 use super::template::{Template, suggest};
 
 /// The protocols that come with the harness: name and file.
-pub const BUILT_IN: &[(&str, &str)] = &[("lab2", include_str!("../../workloads/protocols/lab2.toml"))];
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("lab2", include_str!("../../workloads/protocols/lab2.toml")),
+    ("quorum", include_str!("../../workloads/protocols/quorum.toml")),
+    ("quorum-snake", include_str!("../../workloads/protocols/quorum-snake.toml")),
+];
 
 /// The operations a protocol file may teach: name and what each is for. A new one is a line here.
-pub(super) const OPERATIONS: [(&str, Purpose); 4] = [
+pub(super) const OPERATIONS: [(&str, Purpose); 9] = [
     ("read", Purpose::Read),
     ("write", Purpose::Write),
+    ("delete", Purpose::Delete),
+    ("strong-read", Purpose::Read),
+    ("session-read", Purpose::Read),
+    ("eventual-read", Purpose::Read),
     ("snapshot", Purpose::Snapshot),
+    ("status", Purpose::Status),
     ("ready", Purpose::Ready),
 ];
 
@@ -102,7 +112,8 @@ impl Protocol {
 
     /// The operations a load's `mix` may name.
     pub fn operations(&self) -> impl Iterator<Item = &'static str> + '_ {
-        let mixable = |operation: &&Operation| matches!(operation.purpose, Purpose::Read | Purpose::Write);
+        let mixable =
+            |operation: &&Operation| operation.purpose.mutates() || operation.purpose == Purpose::Read;
         self.operations.iter().filter(mixable).map(|operation| operation.name)
     }
 
@@ -118,7 +129,25 @@ impl Protocol {
 
     /// Whether the operation `name` changes the store, so that an unknown outcome retires the process that asked.
     pub fn mutates(&self, name: &str) -> bool {
+        self.operation(name).is_some_and(|operation| operation.purpose.mutates())
+    }
+
+    /// Whether the operation `name` carries a value of its own.
+    pub fn carries_value(&self, name: &str) -> bool {
         self.operation(name).is_some_and(|operation| operation.purpose == Purpose::Write)
+    }
+
+    /// Whether a client of `name` can learn who leads: a node can be asked for its role, or its answer may say.
+    pub fn leads_on(&self, name: &str) -> bool {
+        let hints = |operation: &Operation| {
+            operation.reading.sayings.as_ref().is_some_and(|sayings| !sayings.hint.is_empty())
+        };
+        self.has("status") || self.operation(name).is_some_and(hints)
+    }
+
+    /// The read that shows a node's own copy, for putting a snapshot together: what another level answers may be others'.
+    pub fn local_read(&self) -> Option<&'static str> {
+        ["eventual-read", "read"].into_iter().find(|name| self.has(name))
     }
 
     pub(super) fn operation(&self, name: &str) -> Option<&Operation> {

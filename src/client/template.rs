@@ -1,9 +1,10 @@
-//! Request templates: text with `{{ key }}` and `{{ value }}`, compiled once.
+//! Request templates: text with `{{ key }}`, `{{ value }}` and `{{ token }}`, compiled once.
 //!
 //! A request is made for every operation, so this is a list of segments to append and not a template engine.
 
 use strsim::damerau_levenshtein;
 
+use super::Request;
 use crate::history::Value;
 use crate::history::recorder::{string_json, value_json};
 
@@ -21,6 +22,7 @@ enum Segment {
 enum Slot {
     Key,
     Value,
+    Token,
 }
 
 /// How what is put in is spelled.
@@ -34,7 +36,7 @@ pub enum Spelling {
     Raw,
 }
 
-const SLOTS: [(&str, Slot); 2] = [("key", Slot::Key), ("value", Slot::Value)];
+const SLOTS: [(&str, Slot); 3] = [("key", Slot::Key), ("value", Slot::Value), ("token", Slot::Token)];
 const SPELLINGS: [(&str, Spelling); 3] =
     [("url", Spelling::Url), ("json", Spelling::Json), ("raw", Spelling::Raw)];
 
@@ -76,16 +78,15 @@ impl Template {
         self.0.iter().any(|segment| matches!(segment, Segment::Slot(Slot::Value, _)))
     }
 
-    /// Appends the template with `key` and `value` put in.
-    pub fn render(&self, out: &mut Vec<u8>, key: &str, value: &Value) {
+    /// Appends the template with what `request` has put in.
+    pub fn render(&self, out: &mut Vec<u8>, request: &Request<'_>) {
         for segment in &self.0 {
             match segment {
                 Segment::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Segment::Slot(Slot::Key, Spelling::Json) => string_json(out, key),
-                Segment::Slot(Slot::Key, Spelling::Url) => percent(out, key.as_bytes()),
-                Segment::Slot(Slot::Key, Spelling::Raw) => out.extend_from_slice(key.as_bytes()),
-                Segment::Slot(Slot::Value, Spelling::Json) => value_json(out, value),
-                Segment::Slot(Slot::Value, spelling) => plain(out, value, *spelling),
+                Segment::Slot(Slot::Key, spelling) => word(out, request.key, *spelling),
+                Segment::Slot(Slot::Token, spelling) => word(out, request.token, *spelling),
+                Segment::Slot(Slot::Value, Spelling::Json) => value_json(out, request.value),
+                Segment::Slot(Slot::Value, spelling) => plain(out, request.value, *spelling),
             }
         }
     }
@@ -122,6 +123,14 @@ pub(super) fn suggest(word: &str, known: &[&str]) -> String {
     }
 }
 
+fn word(out: &mut Vec<u8>, word: &str, spelling: Spelling) {
+    match spelling {
+        Spelling::Json => string_json(out, word),
+        Spelling::Url => percent(out, word.as_bytes()),
+        Spelling::Raw => out.extend_from_slice(word.as_bytes()),
+    }
+}
+
 fn plain(out: &mut Vec<u8>, value: &Value, spelling: Spelling) {
     let start = out.len();
     match value {
@@ -152,7 +161,8 @@ mod tests {
 
     fn rendered(source: &str, spelling: Spelling, key: &str, value: &Value) -> String {
         let mut out = Vec::new();
-        Template::compile(source, spelling).unwrap().render(&mut out, key, value);
+        let request = Request { token: "7 é", ..Request::new("write", key, value) };
+        Template::compile(source, spelling).unwrap().render(&mut out, &request);
         String::from_utf8(out).unwrap()
     }
 
@@ -172,6 +182,7 @@ mod tests {
             "v=a%20%22b%22&k=k"
         );
         assert_eq!(rendered("{{ value }}", Spelling::Json, "k", &text), r#""a \"b\"""#);
+        assert_eq!(rendered("{{ token }} {{ token | url }}", Spelling::Raw, "k", &text), "7 é 7%20%C3%A9");
         assert_eq!(rendered("{ not a slot }", Spelling::Json, "k", &text), "{ not a slot }");
     }
 
@@ -180,7 +191,7 @@ mod tests {
         let error = |source| Template::compile(source, Spelling::Url).unwrap_err();
         assert_eq!(error("/{{ kye }}"), "there is no `kye` in a template; did you mean `key`?");
         assert_eq!(error("/{{ key | ulr }}"), "there is no filter `ulr` in a template; did you mean `url`?");
-        assert_eq!(error("/{{ zzz }}"), "there is no `zzz` in a template; expected one of key, value");
+        assert_eq!(error("/{{ zzz }}"), "there is no `zzz` in a template; expected one of key, value, token");
         assert_eq!(error("/{{ key "), "`{{` is never closed with `}}`");
     }
 }

@@ -4,10 +4,16 @@
 //! performs it on the clock and records it. A client has one operation under way at a time. One that is late (its node
 //! is slow, or at its limit of operations in flight) skips the slots it has missed, and they are counted: a load that
 //! piles up behind a paused node and is let loose when it wakes would test the pile.
+//!
+//! Where an operation goes is planned too, but for those that are for the leader: who that is ([`Leaders`]) only the nodes
+//! can say. A node that certainly did not do what it was asked may send the client on; it is one operation still, invoked
+//! at the node asked first and completed by the one that answered last.
 
+mod leaders;
 mod live;
 mod plan;
 mod probe;
+mod status;
 mod targets;
 
 use std::sync::Arc;
@@ -16,14 +22,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use leaders::Leaders;
 pub use live::{Counts, Live, LoadStats, NodeStats, Sample};
 pub use plan::{Plan, Planned, Stream};
 pub use probe::Prober;
+pub use status::StatusWatch;
 pub use targets::Targets;
 
-use crate::client::{Client, Request};
+use crate::client::{Answer, Client, Request};
 use crate::history::recorder::Asked;
 use crate::history::{Outcome, Value};
+use crate::workload::Route;
+
+/// How often an operation is sent on at most: to the leader a node names, and to its successor.
+const MAX_HOPS: usize = 2;
 
 /// Performs `plan` from `start` on, until its duration has passed, `stop` is true, or the history cannot be written
 /// any more; then waits for the answers that are still out (each within the operations' timeout). Dropped, it
@@ -65,7 +77,16 @@ struct Session {
     process: u64,
     /// By node. A sticky session has one connection, a roaming one up to as many as there are nodes.
     clients: Vec<Option<Client>>,
-    operations: Vec<(Arc<str>, bool)>,
+    operations: Vec<Operation>,
+    /// What the nodes gave it to carry; a session that ends takes it along.
+    token: Option<Arc<str>>,
+}
+
+/// One of the mix.
+struct Operation {
+    f: Arc<str>,
+    mutates: bool,
+    carries_value: bool,
 }
 
 impl Session {
@@ -76,7 +97,13 @@ impl Session {
         start: Instant,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let operations = plan.operations().map(|f| (Arc::clone(f), targets.protocol.mutates(f))).collect();
+        let protocol = &targets.protocol;
+        let operation = |f: &Arc<str>| Operation {
+            f: Arc::clone(f),
+            mutates: protocol.mutates(f),
+            carries_value: protocol.carries_value(f),
+        };
+        let operations = plan.operations().map(operation).collect();
         Self {
             stream: plan.stream(client),
             plan: Arc::clone(plan),
@@ -86,6 +113,7 @@ impl Session {
             process: u64::from(client),
             clients: targets.list.iter().map(|_| None).collect(),
             operations,
+            token: None,
         }
     }
 
@@ -138,39 +166,103 @@ impl Session {
 
     async fn perform(&mut self, planned: Planned, paced: bool, end: Instant) {
         let targets = Arc::clone(&self.targets);
-        let (Some(target), Some((f, mutates))) =
-            (targets.list.get(planned.node), self.operations.get(planned.f))
-        else {
+        let Some(&Operation { ref f, mutates, carries_value }) = self.operations.get(planned.f) else {
             return;
         };
+        let f = Arc::clone(f);
+        let first = match planned.route {
+            Route::Leader => targets.leaders.believed().unwrap_or(planned.node),
+            _ => planned.node,
+        };
+        let Some(target) = targets.list.get(first) else { return };
         let permit = tokio::select! {
             biased;
             permit = target.permit_or(|| targets.recorder.flush()) => permit,
             () = over(&mut self.stop, end) => return,
         };
         let nothing = Value::Nil;
-        let value = if *mutates { &planned.value } else { &nothing };
-        let asked = Asked { process: self.process, f, key: Some(&planned.key), value, node: &target.id };
-        targets.live.begun(planned.node, *mutates, planned.at);
+        let value = if carries_value { &planned.value } else { &nothing };
+        let asked = Asked { process: self.process, f: &f, key: Some(&planned.key), value, node: &target.id };
+        targets.live.begun(first, mutates, planned.at);
         targets.recorder.invoke(asked);
-        let slot = &mut self.clients[planned.node];
-        if slot.is_none() {
-            *slot = targets.client(planned.node);
+        let began = Instant::now();
+        let Some(mut answer) = self.ask(first, &asked, targets.timeout).await else { return };
+        drop(permit);
+        let (mut place, mut hops) = (first, 0);
+        while let Some(next) = self.onward(&planned, place, hops, &answer) {
+            let left = targets.timeout.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            targets.live.moved(place, next, mutates);
+            (place, hops) = (next, hops + 1);
+            // Only the first node is waited for before the invocation; now the operation is under way.
+            let permit = targets.list[place].permit().await;
+            let Some(came) = self.ask(place, &asked, left).await else { break };
+            answer = came;
+            drop(permit);
         }
-        let Some(client) = slot else { return };
-        let answer = client.perform(&Request { f, key: &planned.key, value }).await;
+        let asked = Asked { node: &targets.list[place].id, ..asked };
         if paced {
             targets.recorder.complete(asked, answer.completion());
         } else {
             // The next invocation follows at once, or the end does.
             targets.recorder.complete_deferred(asked, answer.completion());
         }
-        drop(permit);
-        targets.live.ended(planned.node, f, *mutates, &answer);
-        if *mutates && answer.outcome == Outcome::Info {
+        targets.live.ended(place, &f, mutates, &answer);
+        if mutates && answer.outcome == Outcome::Info {
             // The process still has that operation under way, for all anyone knows: another takes its place.
             self.process += self.plan.concurrency();
             self.clients.iter_mut().for_each(|client| *client = None);
+            self.token = None;
+        }
+    }
+
+    /// Sends an operation to the node at `place`; `None`: there is none.
+    async fn ask(&mut self, place: usize, asked: &Asked<'_>, timeout: Duration) -> Option<Answer> {
+        let slot = self.clients.get_mut(place)?;
+        if slot.is_none() {
+            *slot = self.targets.client(place);
+        }
+        let token = self.token.as_deref().unwrap_or_default();
+        let key = asked.key.unwrap_or_default();
+        let request = Request { f: asked.f, key, value: asked.value, token };
+        let mut answer = slot.as_mut()?.perform_within(&request, timeout).await;
+        if answer.token.is_some() {
+            self.token = answer.token.take();
+        }
+        Some(answer)
+    }
+
+    /// Where an operation goes on that the node at `place` certainly did not perform; `None`: nowhere. An unknown outcome
+    /// never goes on: it would be asked for twice.
+    fn onward(&self, planned: &Planned, place: usize, hops: usize, answer: &Answer) -> Option<usize> {
+        if answer.outcome != Outcome::Fail {
+            return None;
+        }
+        let leaders = &self.targets.leaders;
+        match planned.route {
+            Route::Leader => {
+                let named = answer.hints.iter().find_map(|hint| self.targets.place_of(hint));
+                let next = match answer.refused {
+                    true => {
+                        leaders.gone(place);
+                        planned.node
+                    }
+                    false => named?,
+                };
+                if next == place {
+                    return None;
+                }
+                if !answer.refused {
+                    leaders.hinted(next);
+                }
+                (hops < MAX_HOPS).then_some(next)
+            }
+            Route::Any if answer.refused => {
+                Some((place + 1) % self.targets.list.len()).filter(|next| *next != planned.node)
+            }
+            Route::Any | Route::Sticky | Route::Roaming => None,
         }
     }
 

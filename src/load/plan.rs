@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::history::{Sessions, Value};
+use crate::history::Value;
 use crate::seed::Rng;
-use crate::workload::LoadSpec;
+use crate::workload::{LoadSpec, Route};
 
 /// With `rate = 0` operations have no scheduled time, and keys are rotated as if each client had performed one a
 /// millisecond: by count.
@@ -28,8 +28,10 @@ pub struct Planned {
     pub key: Arc<str>,
     /// A value that no other operation of the run writes.
     pub value: Value,
-    /// Which node is asked, by its place in the list of nodes.
+    /// Which node is asked, by its place in the list of nodes; with [`Route::Leader`], while no leader is known.
     pub node: usize,
+    /// What decides whom it is sent to.
+    pub route: Route,
 }
 
 /// The whole load, as a function.
@@ -43,14 +45,14 @@ pub struct Plan {
     keys: u64,
     rotate: Option<Duration>,
     burst: u32,
-    mix: Vec<(Arc<str>, u32)>,
-    sessions: Sessions,
+    mix: Vec<(Arc<str>, u32, Route)>,
+    status_probes: bool,
 }
 
 impl Plan {
     /// The plan of `spec` for a cluster of `nodes` nodes. Zeros that a validated workload cannot have count as ones.
     pub fn new(spec: &LoadSpec, seed: u64, nodes: usize) -> Self {
-        let mix = spec.mix.iter().map(|(f, weight)| (Arc::from(f.as_str()), *weight)).collect();
+        let mix = spec.mix.iter().map(|(f, weight)| (Arc::from(f.as_str()), *weight, spec.route(f)));
         Self {
             seed,
             clients: spec.clients.max(1),
@@ -60,9 +62,14 @@ impl Plan {
             keys: u64::from(spec.keys.max(1)),
             rotate: spec.rotate.filter(|rotate| !rotate.is_zero()),
             burst: spec.burst.max(1),
-            mix,
-            sessions: spec.sessions,
+            mix: mix.collect(),
+            status_probes: false,
         }
+    }
+
+    /// With a prober of each node's status beside the other processes, if `yes`.
+    pub fn with_status_probes(self, yes: bool) -> Self {
+        Self { status_probes: yes, ..self }
     }
 
     /// How many clients.
@@ -70,9 +77,10 @@ impl Plan {
         self.clients
     }
 
-    /// Processes at a time: clients and one prober a node. A client's next incarnation has a number so much higher.
+    /// Processes at a time: clients, one prober a node, and one more a node where their status is asked for. A client's
+    /// next incarnation has a number so much higher.
     pub fn concurrency(&self) -> u64 {
-        u64::from(self.clients) + self.nodes as u64
+        u64::from(self.clients) + self.nodes as u64 * if self.status_probes { 2 } else { 1 }
     }
 
     /// How long.
@@ -87,7 +95,7 @@ impl Plan {
 
     /// The operations in the mix, as [`Planned::f`] counts them.
     pub fn operations(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.mix.iter().map(|(f, _)| f)
+        self.mix.iter().map(|(f, _, _)| f)
     }
 
     /// Between two slots of one client.
@@ -105,7 +113,7 @@ impl Plan {
         Stream {
             own: Rng::new(self.seed, &format!("client-{client}")),
             shared: Rng::new(self.seed, &format!("burst-{group}")),
-            weights: self.mix.iter().map(|(_, weight)| u64::from(*weight)).sum(),
+            weights: self.mix.iter().map(|(_, weight, _)| u64::from(*weight)).sum(),
             period: self.period(),
             offset: self.offset(group * self.burst),
             client,
@@ -178,24 +186,27 @@ impl Stream {
         self.number += 1;
         let plan = &self.plan;
         let mut left = weight;
-        let f = plan.mix.iter().position(|(_, weight)| {
+        let f = plan.mix.iter().position(|(_, weight, _)| {
             let here = left < u64::from(*weight);
             left = left.saturating_sub(u64::from(*weight));
             here
         });
+        let f = f.unwrap_or_default();
+        let route = plan.mix.get(f).map_or(Route::Sticky, |(_, _, route)| *route);
         let home = self.client as usize;
-        let node = match plan.sessions {
-            Sessions::Sticky => home % plan.nodes,
+        let node = match route {
+            Route::Sticky | Route::Any | Route::Leader => home % plan.nodes,
             // One move for the whole burst: its clients stay on different nodes.
-            Sessions::Roaming => (home + move_by as usize) % plan.nodes,
+            Route::Roaming => (home + move_by as usize) % plan.nodes,
         };
         Planned {
             number,
             at,
-            f: f.unwrap_or_default(),
+            f,
             key: plan.key(plan.era(slot, at), slot),
             value: Value::int((number * u64::from(plan.clients) + u64::from(self.client) + 1) as i64),
             node,
+            route,
         }
     }
 
@@ -211,6 +222,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::history::Sessions;
 
     fn spec() -> LoadSpec {
         LoadSpec {
@@ -223,6 +235,7 @@ mod tests {
             burst: 1,
             mix: vec![("read".into(), 1), ("write".into(), 3)],
             sessions: Sessions::Sticky,
+            routes: BTreeMap::new(),
         }
     }
 
@@ -290,6 +303,36 @@ mod tests {
                 assert_eq!(burst.iter().map(|planned| planned.node).collect::<BTreeSet<_>>().len(), 3);
             }
         }
+    }
+
+    #[test]
+    fn a_route_changes_the_node_and_nothing_else() {
+        let roaming = spec_with(&[("write", Route::Roaming)]);
+        let (plain, routed) = (operations(&spec(), 5, 200), operations(&roaming, 5, 200));
+        let mut moved = 0;
+        for ((client, plain), (_, routed)) in plain.into_iter().zip(routed) {
+            let expected = if plain.f == 1 { Route::Roaming } else { Route::Sticky };
+            assert_eq!(routed.route, expected);
+            moved += u32::from(routed.node != client as usize % 3);
+            assert!(plain.f == 1 || routed.node == plain.node);
+            assert_eq!(Planned { node: plain.node, route: plain.route, ..routed }, plain);
+        }
+        assert!(moved > 100, "{moved}");
+        // Until a leader is known, each client asks its own node.
+        let led = operations(&spec_with(&[("write", Route::Leader), ("read", Route::Any)]), 5, 20);
+        assert!(led.iter().all(|(client, planned)| planned.node == *client as usize % 3));
+    }
+
+    #[test]
+    fn status_probes_have_process_numbers_of_their_own() {
+        let plan = Plan::new(&spec(), 5, 3);
+        assert_eq!(plan.concurrency(), 9);
+        assert_eq!(plan.with_status_probes(true).concurrency(), 12);
+    }
+
+    fn spec_with(routes: &[(&str, Route)]) -> LoadSpec {
+        let routes = routes.iter().map(|(f, route)| ((*f).to_owned(), *route)).collect();
+        LoadSpec { routes, ..spec() }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Asking a node everything it holds.
+//! Asking a node everything it holds, and who it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +25,12 @@ impl Prober {
         Some(Self { targets: Arc::clone(targets), place, process: u64::from(clients) + place as u64, client })
     }
 
+    /// A prober of that node's status, with process number `clients + nodes + place`: it asks while the other does.
+    pub fn of_status(targets: &Arc<Targets>, clients: u32, place: usize) -> Option<Self> {
+        let prober = Self::new(targets, clients, place)?;
+        Some(Self { process: prober.process + targets.list.len() as u64, ..prober })
+    }
+
     /// Whether the node gives a sign of life. Not recorded.
     ///
     /// # Errors
@@ -35,8 +41,24 @@ impl Prober {
         self.client.ready().await
     }
 
+    /// Which role it says it has and in which term, recorded as one `status` operation and taken in by
+    /// [`Leaders`](super::Leaders).
+    pub async fn status(&mut self) -> Answer {
+        let targets = Arc::clone(&self.targets);
+        let target = &targets.list[self.place];
+        let f = "status";
+        let asked = Asked { process: self.process, f, key: None, value: &Value::Nil, node: &target.id };
+        let _permit = target.permit().await;
+        targets.recorder.invoke(asked);
+        let answer = self.client.perform(&Request::new(f, "", &Value::Nil)).await;
+        targets.recorder.complete(asked, answer.completion());
+        targets.leaders.heard(self.place, &answer);
+        targets.live.probed(self.place, f, &answer);
+        answer
+    }
+
     /// What the node holds, recorded as one `snapshot` operation. Where the protocol or the node knows no snapshot, every
-    /// one of `keys` is read instead, and the operation spans all those reads: it fails when one of them does.
+    /// one of `keys` is read instead (the node's own copy of it), and the operation spans all those reads: it fails when one of them does.
     pub async fn snapshot(&mut self, keys: &[Arc<str>]) -> Answer {
         let targets = Arc::clone(&self.targets);
         let target = &targets.list[self.place];
@@ -47,24 +69,24 @@ impl Prober {
         targets.recorder.invoke(asked);
         let mut answer = None;
         if targets.protocol.has_snapshot() {
-            answer = Some(self.client.perform(&Request { f, key: "", value: &Value::Nil }).await);
+            answer = Some(self.client.perform(&Request::new(f, "", &Value::Nil)).await);
         }
         drop(permit);
-        let answer = match answer {
-            Some(answer) if !answer.unsupported || !targets.protocol.has("read") => answer,
-            _ => self.read_all(keys).await,
+        let answer = match (answer, targets.protocol.local_read()) {
+            (Some(answer), read) if !answer.unsupported || read.is_none() => answer,
+            (_, read) => self.read_all(read.unwrap_or("read"), keys).await,
         };
         targets.recorder.complete(asked, answer.completion());
         targets.live.probed(self.place, f, &answer);
         answer
     }
 
-    async fn read_all(&mut self, keys: &[Arc<str>]) -> Answer {
+    async fn read_all(&mut self, read: &str, keys: &[Arc<str>]) -> Answer {
         let targets = Arc::clone(&self.targets);
         let mut held = BTreeMap::new();
         for key in keys {
             let permit = targets.list[self.place].permit().await;
-            let answer = self.client.perform(&Request { f: "read", key, value: &Value::Nil }).await;
+            let answer = self.client.perform(&Request::new(read, key, &Value::Nil)).await;
             drop(permit);
             if answer.outcome != Outcome::Ok {
                 let error = answer.error.as_deref().unwrap_or("no answer");

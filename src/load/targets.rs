@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Live;
+use super::{Leaders, Live};
 use crate::client::{Address, Client, Protocol};
 use crate::history::recorder::Recorder;
 
@@ -16,8 +16,9 @@ pub struct Targets {
     pub(super) protocol: Arc<Protocol>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) live: Arc<Live>,
+    pub(super) leaders: Leaders,
     pub(super) list: Vec<Target>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -43,13 +44,32 @@ impl Targets {
             permits: max_in_flight.map(|most| Semaphore::new(most.max(1) as usize)),
         };
         let live = Live::new(nodes.iter().map(|(id, _)| id.as_str()));
-        let list = nodes.iter().map(target).collect();
-        Arc::new(Self { protocol, recorder, live, list, timeout })
+        let list: Vec<Target> = nodes.iter().map(target).collect();
+        let leaders = Leaders::new(list.iter().map(|target| &target.id));
+        Arc::new(Self { protocol, recorder, live, leaders, list, timeout })
     }
 
     /// The counters.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// Who leads.
+    pub fn leaders(&self) -> &Leaders {
+        &self.leaders
+    }
+
+    /// The place of the node that an answer means by `hint`: its id, or a URL or address with its port. Nodes know each other
+    /// by addresses that lead through links, so the host says nothing.
+    pub fn place_of(&self, hint: &str) -> Option<usize> {
+        let hint = hint.trim();
+        if let Some(place) = self.list.iter().position(|target| *target.id == *hint) {
+            return Some(place);
+        }
+        let authority = hint.split_once("://").map_or(hint, |(_, rest)| rest);
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        let port: u16 = authority.rsplit_once(':')?.1.parse().ok()?;
+        self.list.iter().position(|target| target.address.port() == port)
     }
 
     /// A new connection to the node at `place` of the list; `None`: there is no such node.

@@ -22,11 +22,11 @@ use crate::check;
 use crate::fault::nemesis::{Ineffective, Nemesis};
 use crate::fault::world::Message;
 use crate::history::{History, Phase, reader};
-use crate::load::{self, LoadStats, Plan};
+use crate::load::{self, LoadStats, Plan, StatusWatch};
 use crate::report::build::{Checked, RunFacts};
 use crate::report::progress::{ProgressMode, RunEvent};
 use crate::report::results::{Failure, NotUnderstood, Results, Versions};
-use crate::workload::Workload;
+use crate::workload::{CheckMode, Workload};
 
 /// What a run needs beside its workload.
 #[derive(Clone, Debug)]
@@ -63,6 +63,7 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
     std::fs::write(folder.workload(), &workload.resolved)?;
     let mut outcome = Outcome::default();
     match setup::system(workload, options, &folder) {
+        Ok(system) if system.leaderless.is_some() => give_up(system, &mut outcome),
         Ok(system) => drive(workload, options, system, &mut outcome)?,
         Err(setup::SetupError::Folder(error)) => return Err(error),
         Err(setup::SetupError::System(failure)) => outcome.failures.push(failure),
@@ -72,8 +73,22 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         outcome.fail("the run was interrupted before its end");
     }
     let history = read_history(&folder, &mut outcome);
-    // Of a system that never came up there is nothing to judge, and its failure is all there is to tell.
-    let checked = if outcome.load.is_some() { judge(workload, &history, &mut outcome) } else { Vec::new() };
+    // Of a system that never came up there is nothing to judge, and its failure is all there is to tell. Of one that never
+    // had a leader there is just that.
+    let leaderless = outcome.leaderless.take();
+    let promised = |name: &str| match leaderless {
+        Some(_) => name == "leader",
+        None => outcome.load.is_some(),
+    };
+    let asked = workload.checks.iter().filter(|(name, _)| promised(name));
+    let asked: Vec<_> = asked.map(|(name, mode)| (name.as_str(), *mode)).collect();
+    let checked = judge(&asked, &history, &mut outcome);
+    if let Some(line) = leaderless {
+        let found = |(_, mode, result): &Checked| {
+            *mode == CheckMode::Required && result.verdict == check::Verdict::Invalid
+        };
+        if checked.iter().any(found) { outcome.notes.push(line) } else { outcome.fail(line) }
+    }
     let results =
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
@@ -87,6 +102,7 @@ pub(super) struct Outcome {
     load_took: Duration,
     failures: Vec<Failure>,
     notes: Vec<String>,
+    leaderless: Option<String>,
 }
 
 impl Outcome {
@@ -95,14 +111,28 @@ impl Outcome {
     }
 }
 
+/// Ends a system that never had a leader: every operation would fail, and a thousand failures say less than one line.
+fn give_up(system: System, outcome: &mut Outcome) {
+    let System { shared, runtime, ports, watch, leaderless, .. } = system;
+    outcome.leaderless = leaderless;
+    end_watch(watch, &runtime);
+    shut_down(shared, runtime, outcome);
+    drop(ports);
+}
+
+fn end_watch(watch: Option<StatusWatch>, runtime: &Runtime) {
+    if let Some(watch) = watch {
+        runtime.block_on(watch.end());
+    }
+}
+
 /// Main, heal, settle, clean-up, on a system that is up.
 fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut Outcome) -> io::Result<()> {
-    let System { shared, events, runtime, nodes, plan, ports } = system;
+    let System { shared, events, runtime, nodes, plan, ports, watch, .. } = system;
     phase(&shared, Phase::Main);
     let epoch = Instant::now();
     let (outbox, inbox) = mpsc::channel();
-    let world =
-        Real { shared: Arc::clone(&shared), nodes: workload.cluster.nodes.clone(), roles: Box::new(()) };
+    let world = Real { shared: Arc::clone(&shared), nodes: workload.cluster.nodes.clone() };
     let nemesis = Nemesis::new(world, workload.faults.clone(), &nodes);
     let nemesis =
         std::thread::Builder::new().name("nemesis".into()).spawn(move || nemesis.run(epoch, &inbox))?;
@@ -140,6 +170,9 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     if let Some(load) = &mut outcome.load {
         // Answers to the final questions may not have been understood either.
         load.nodes = shared.targets.live().stats(workload.load.rate, outcome.load_took).nodes;
+    }
+    if !cut_short {
+        end_watch(watch, &runtime);
     }
     // Of replicas that were not given their time nothing may be concluded, so the history must not say that it was over.
     if settled {
@@ -257,18 +290,18 @@ fn read_history(folder: &Folder, outcome: &mut Outcome) -> History {
     })
 }
 
-/// Runs the workload's checks over the history, each on its own: one that panics is `unknown`, and says so.
-fn judge(workload: &Workload, history: &History, outcome: &mut Outcome) -> Vec<Checked> {
+/// Runs the checks asked for over the history, each on its own: one that panics is `unknown`, and says so.
+fn judge(asked: &[(&str, CheckMode)], history: &History, outcome: &mut Outcome) -> Vec<Checked> {
     let mut checked = Vec::new();
-    for (name, mode) in &workload.checks {
+    for &(name, mode) in asked {
         let Some(check) = check::find(name) else { continue };
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check.check(history))) {
-            Ok(result) => checked.push((name.clone(), *mode, result)),
+            Ok(result) => checked.push((name.to_owned(), mode, result)),
             Err(_) => {
                 let reason =
                     format!("the check {name} broke down on this history; this is a bug of the harness");
                 outcome.notes.push(reason.clone());
-                checked.push((name.clone(), *mode, check::CheckResult::unknown(reason)));
+                checked.push((name.to_owned(), mode, check::CheckResult::unknown(reason)));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod allowance;
 pub mod bypass;
+mod elect;
 pub mod engine;
 pub mod folder;
 pub mod interrupt;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use super::elect;
 use super::engine::{Events, Options};
 use super::folder::Folder;
 use super::world::{Readiness, Shared};
@@ -19,7 +20,7 @@ use crate::cluster::{Cluster, ExitStatus, Launch, NodeEvent, NodeSpec, NodeState
 use crate::fault::world::{Exit, Message};
 use crate::history::recorder::Recorder;
 use crate::history::{Contract, Phase};
-use crate::load::{Live, Plan, Targets};
+use crate::load::{Live, Plan, StatusWatch, Targets};
 use crate::network::{self, Addressing, Endpoint, Network, Trouble};
 use crate::report::progress::{Progress, RunEvent};
 use crate::report::results::Failure;
@@ -42,6 +43,10 @@ pub struct System {
     pub plan: Arc<Plan>,
     /// Keeps the ports from other harness processes.
     pub ports: PortBlock,
+    /// Asks the nodes for their status, where something depends on it.
+    pub watch: Option<StatusWatch>,
+    /// A system that was to have a leader never had one; what its nodes said instead.
+    pub leaderless: Option<String>,
 }
 
 /// Why there is no system to drive.
@@ -71,10 +76,11 @@ pub fn system(workload: &Workload, options: &Options, folder: &Folder) -> Result
     record_contract(workload, &recorder);
     recorder.phase(Phase::Setup);
     let attempt = |addressing| attempt(workload, options, folder, &recorder, addressing);
+    let watched = |mut system| elect::watch(workload, options, &mut system).map(|()| system);
     let system = attempt(Addressing::default())?;
     let conflict = |trouble: &Trouble| matches!(trouble, Trouble::WildcardConflict { .. });
     let Some(trouble) = system.shared.network.troubles().into_iter().find(conflict) else {
-        return Ok(system);
+        return watched(system);
     };
     system
         .shared
@@ -83,7 +89,7 @@ pub fn system(workload: &Workload, options: &Options, folder: &Folder) -> Result
     let gone = system.shared.cluster.shutdown();
     drop(system);
     gone.map_err(SetupError::harness)?;
-    attempt(Addressing::Ports)
+    attempt(Addressing::Ports).and_then(watched)
 }
 
 fn attempt(
@@ -127,8 +133,9 @@ fn attempt(
         ready_within: workload.cluster.ready_within,
     });
     let nodes = bring_up(workload, options, &shared, &runtime, &events)?;
-    let plan = Arc::new(Plan::new(&workload.load, workload.seed, ids.len()));
-    Ok(System { shared, events, runtime, nodes, plan, ports })
+    let plan = Plan::new(&workload.load, workload.seed, ids.len());
+    let plan = Arc::new(plan.with_status_probes(workload.client.probe.is_some()));
+    Ok(System { shared, events, runtime, nodes, plan, ports, watch: None, leaderless: None })
 }
 
 fn record_contract(workload: &Workload, recorder: &Recorder) {
@@ -136,7 +143,10 @@ fn record_contract(workload: &Workload, recorder: &Recorder) {
         nodes: workload.cluster.nodes.clone(),
         durability: workload.cluster.durability,
         sessions: workload.load.sessions,
-        settle_within_ms: u64::try_from(workload.settle_within.as_millis()).unwrap_or(u64::MAX),
+        settle_within_ms: millis(workload.settle_within),
+        write_quorum: workload.cluster.write_quorum,
+        read_quorum: workload.cluster.read_quorum,
+        elect_within_ms: workload.cluster.elect_within.map(millis),
         ..Contract::default()
     };
     let mut value = serde_json::to_value(contract).unwrap_or_default();
@@ -146,6 +156,10 @@ fn record_contract(workload: &Workload, recorder: &Recorder) {
     value["checks"] = workload.checks.iter().map(|(name, mode)| (name.clone(), json!(mode))).collect();
     value["harness"] = json!(env!("CARGO_PKG_VERSION"));
     recorder.nemesis("run", None, &value);
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn counters(live: &Arc<Live>) -> crate::report::progress::Counters {
@@ -246,7 +260,7 @@ fn bring_up(
 const EXIT_TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// A node that ended before it was ready, if there is one, or will be within `patience`.
-fn early_exit(shared: &Shared, events: &Events, patience: Duration) -> Option<Failure> {
+pub(super) fn early_exit(shared: &Shared, events: &Events, patience: Duration) -> Option<Failure> {
     let deadline = Instant::now() + patience;
     loop {
         match events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()? {

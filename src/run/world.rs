@@ -158,21 +158,6 @@ pub struct Real {
     pub shared: Arc<Shared>,
     /// Node ids, in the workload's order.
     pub nodes: Vec<String>,
-    /// Who leads, by what the nodes said last.
-    pub roles: Box<dyn Roles>,
-}
-
-/// Who leads, by what the nodes said last.
-pub trait Roles: Send {
-    /// `None`: no node said so, or nobody asks.
-    fn leader(&self) -> Option<String>;
-}
-
-/// Nobody asks.
-impl Roles for () {
-    fn leader(&self) -> Option<String> {
-        None
-    }
 }
 
 impl World for Real {
@@ -228,7 +213,7 @@ impl World for Real {
     }
 
     fn leader(&self) -> Option<String> {
-        self.roles.leader()
+        self.shared.targets.leaders().leader_id().map(|id| id.to_string())
     }
 
     fn writes_under_way(&self, node: &str) -> u64 {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::render::{bases, check_command, example_facts, harness_word, render_with};
-use super::{ClusterSpec, Overrides, Workload, WorkloadErrors, resolved, sections, vars};
+use super::{ClusterSpec, LoadSpec, Overrides, Route, Workload, WorkloadErrors, resolved, sections, vars};
 use crate::document::{self, Entry, Field, Key, Node, Origin, Problem, Section, Sink, Source, Table, Val};
 use crate::fault::kinds::Cast;
 use crate::fault::{chaos, schedule};
@@ -108,13 +108,13 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
     let cluster = tables.section(&top, "cluster", sink);
     let nodes = cluster.as_ref().and_then(sections::cluster::nodes);
     let cluster = cluster.and_then(|section| {
-        let spec = sections::cluster::cluster(&section, nodes.clone(), beside)?;
+        let spec = sections::cluster::cluster(&section, nodes.clone(), beside, vars.as_ref())?;
         check_templates(&section, &spec, vars.as_ref()?, root, path);
         Some(spec)
     });
     let client =
         tables.section(&top, "client", sink).and_then(|section| sections::client::client(&section, beside));
-    let (client, protocol) = client.unzip();
+    let (mut client, protocol) = client.unzip();
     let protocol = protocol.as_deref();
     let empty = Table::default();
     let load_section = match top.field("load") {
@@ -144,6 +144,13 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
     };
     let checks = tables.section(&top, "checks", sink).and_then(|section| sections::checks(&section));
 
+    if let (Some(client), Some(load), Some(protocol)) = (&mut client, &load, protocol)
+        && client.probe.is_none()
+        && protocol.has("status")
+        && needs_status(root, load)
+    {
+        client.probe = Some(sections::client::DEFAULT_PROBE);
+    }
     let mut workload = Workload {
         name: name?,
         about: about?,
@@ -162,6 +169,30 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
         workload.resolved = resolved::resolved(&workload, root, beside);
     }
     Some(workload)
+}
+
+/// Whether anything of the workload depends on who leads: a route, a promise, a check or the target of a fault.
+fn needs_status(root: &Table, load: &LoadSpec) -> bool {
+    let key = |table: &str, name: &str| match root.get(table).map(|entry| &entry.node.val) {
+        Some(Val::Table(table)) => table.get(name).is_some(),
+        _ => false,
+    };
+    load.routes.values().any(|route| *route == Route::Leader)
+        || key("cluster", "elect-within")
+        || ["leader", "quorum"].into_iter().any(|check| key("checks", check))
+        || ["fault", "chaos"]
+            .into_iter()
+            .any(|table| root.get(table).is_some_and(|entry| names_a_role(&entry.node)))
+}
+
+/// Whether a fault is aimed at nodes by their role.
+fn names_a_role(node: &Node) -> bool {
+    match &node.val {
+        Val::Text(text) => matches!(text.as_str(), "leader" | "follower" | "followers"),
+        Val::List(items) => items.iter().any(names_a_role),
+        Val::Table(table) => table.entries.iter().any(|entry| names_a_role(&entry.node)),
+        _ => false,
+    }
 }
 
 /// The keys of each table, kept while sections borrow them.

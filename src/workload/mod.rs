@@ -126,6 +126,13 @@ pub struct ClusterSpec {
     pub cwd: Option<PathBuf>,
     /// `durability`
     pub durability: Durability,
+    /// `write-quorum`: so many replicas hold an acknowledged write, by the system's own word.
+    pub write_quorum: Option<u64>,
+    /// `read-quorum`: so many replicas are asked by a strong read.
+    pub read_quorum: Option<u64>,
+    /// `elect-within`: how long a majority that can talk may take to have a leader; `None`: nothing is promised, and
+    /// nobody waits for one.
+    pub elect_within: Option<Duration>,
     /// `ready-within`: how long a node may take to become ready.
     pub ready_within: Duration,
     /// `limits.log`: bytes of log kept a node; what is beyond is counted and dropped.
@@ -141,6 +148,8 @@ pub struct ClientSpec {
     pub timeout: Duration,
     /// `max-in-flight`: operations in flight at one node at a time; `None`: no limit.
     pub max_in_flight: Option<u32>,
+    /// `probe`: how often each node is asked for its role and term; `None`: never, as nothing needs to know.
+    pub probe: Option<Duration>,
 }
 
 /// `[load]`
@@ -165,4 +174,44 @@ pub struct LoadSpec {
     pub mix: Vec<(String, u32)>,
     /// `sessions`
     pub sessions: Sessions,
+    /// `route`, by operation; what is not named goes as `sessions` says.
+    pub routes: BTreeMap<String, Route>,
+}
+
+/// Whom an operation is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `sticky`: the client's own node.
+    Sticky,
+    /// `roaming`: one that is drawn each time.
+    Roaming,
+    /// `any`: the client's own node; the next one where nobody listens, so that nothing was sent.
+    Any,
+    /// `leader`: the node that leads, by what nodes say of themselves and of each other.
+    Leader,
+}
+
+impl Route {
+    /// All of them, with the words for them.
+    pub const ALL: [(Route, &'static str); 4] = [
+        (Route::Leader, "leader"),
+        (Route::Any, "any"),
+        (Route::Sticky, "sticky"),
+        (Route::Roaming, "roaming"),
+    ];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        Route::ALL.iter().find(|(route, _)| *route == self).map_or("sticky", |(_, name)| name)
+    }
+}
+
+impl LoadSpec {
+    /// Whom the operation `f` is sent to.
+    pub fn route(&self, f: &str) -> Route {
+        self.routes.get(f).copied().unwrap_or(match self.sessions {
+            Sessions::Sticky => Route::Sticky,
+            Sessions::Roaming => Route::Roaming,
+        })
+    }
 }

@@ -21,7 +21,7 @@ pub(super) fn resolved(workload: &Workload, root: &Table, beside: &Path) -> Stri
     let vars: Toml =
         workload.vars.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     put(&mut document, "vars", vars);
-    put(&mut document, "cluster", cluster(workload));
+    put(&mut document, "cluster", cluster(workload, root));
     put(&mut document, "client", client(workload, beside));
     put(&mut document, "load", load(workload));
     for name in ["fault", "chaos"] {
@@ -58,7 +58,7 @@ fn integer(value: u64) -> Value {
     Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn cluster(workload: &Workload) -> Toml {
+fn cluster(workload: &Workload, root: &Table) -> Toml {
     let spec = &workload.cluster;
     let mut table = Toml::new();
     put(&mut table, "nodes", spec.nodes.clone());
@@ -76,6 +76,17 @@ fn cluster(workload: &Workload) -> Toml {
     };
     put(&mut table, "durability", durability);
     put(&mut table, "ready-within", show_duration(spec.ready_within));
+    for name in ["write-quorum", "read-quorum"] {
+        // As written: where it is a template, it goes on following its variable.
+        if let Some(Val::Table(written)) = root.get("cluster").map(|entry| &entry.node.val)
+            && let Some(entry) = written.get(name)
+        {
+            put(&mut table, name, entry.node.to_toml());
+        }
+    }
+    if let Some(within) = spec.elect_within {
+        put(&mut table, "elect-within", show_duration(within));
+    }
     if !spec.env.is_empty() {
         let env: Toml = spec.env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
         put(&mut table, "env", env);
@@ -96,6 +107,9 @@ fn client(workload: &Workload, beside: &Path) -> Toml {
     if let Some(limit) = spec.max_in_flight {
         put(&mut table, "max-in-flight", integer(u64::from(limit)));
     }
+    if let Some(period) = spec.probe {
+        put(&mut table, "probe", show_duration(period));
+    }
     table
 }
 
@@ -113,5 +127,10 @@ fn load(workload: &Workload) -> Toml {
     let mix: Toml =
         spec.mix.iter().map(|(name, weight)| (name.clone(), integer(u64::from(*weight)))).collect();
     put(&mut table, "mix", mix);
+    if !spec.routes.is_empty() {
+        let routes: Toml =
+            spec.routes.iter().map(|(name, route)| (name.clone(), route.name().into())).collect();
+        put(&mut table, "route", routes);
+    }
     table
 }

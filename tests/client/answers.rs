@@ -167,7 +167,7 @@ async fn deeply_nested_and_huge_numbers_do_no_harm() {
 
 async fn snapshot(bytes: Vec<u8>) -> Answer {
     let mut client = Client::new(lab2(), answering(bytes), PATIENT);
-    client.perform(&Request { f: "snapshot", key: "", value: &Value::Nil }).await
+    client.perform(&Request::new("snapshot", "", &Value::Nil)).await
 }
 
 #[tokio::test]

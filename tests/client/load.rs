@@ -33,6 +33,7 @@ fn spec(clients: u32, rate: f64, duration_ms: u64) -> LoadSpec {
         burst: 1,
         mix: vec![("read".into(), 1), ("write".into(), 1)],
         sessions: Sessions::Sticky,
+        routes: BTreeMap::new(),
     }
 }
 

@@ -71,11 +71,11 @@ pub fn lab2() -> Arc<Protocol> {
 }
 
 pub async fn write(client: &mut Client) -> Answer {
-    client.perform(&Request { f: "write", key: "k1", value: &Value::int(17) }).await
+    client.perform(&Request::new("write", "k1", &Value::int(17))).await
 }
 
 pub async fn read(client: &mut Client) -> Answer {
-    client.perform(&Request { f: "read", key: "k1", value: &Value::Nil }).await
+    client.perform(&Request::new("read", "k1", &Value::Nil)).await
 }
 
 /// What a write and a read come to at a fresh client of lab2.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use harness::workload::{Overrides, Workload, WorkloadErrors};
 
@@ -192,6 +193,52 @@ fn values() {
         ],
     );
     insta::assert_snapshot!("values", page.0);
+}
+
+#[test]
+fn quorums_and_routes() {
+    let mut page = Page::default();
+    page.edits(
+        "nodes = [\"A\", \"B\", \"C\"]",
+        &[
+            "nodes = [\"A\", \"B\", \"C\"]\nwrite-quorum = 4",
+            "nodes = [\"A\", \"B\", \"C\"]\nwrite-quorum = 0",
+            "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = \"{{ R }}\"",
+            "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = \"two\"",
+            "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = true",
+            "nodes = [\"A\", \"B\", \"C\"]\nelect-within = 5",
+        ],
+    );
+    page.edits("protocol = \"lab2\"", &["protocol = \"lab2\"\nprobe = \"100ms\"", "protocol = \"quorum\""]);
+    page.edits("duration = \"10s\"", &["mix = { strong-read = 1 }", "route = \"leader\""]);
+    let quorum = BASE.replace("\"lab2\"", "\"quorum\"");
+    for line in [
+        "route = \"leder\"",
+        "route = 3",
+        "route = { wirte = \"leader\" }",
+        "route = { write = \"leader\", delete = \"any\" }",
+        "route = { write = \"nearest\" }",
+        "route = { write = [] }",
+        "mix = { read = 1 }",
+    ] {
+        let mix = if line.starts_with("mix") { "" } else { "mix = { write = 1, strong-read = 1 }\n" };
+        page.add(line, parse(&quorum.replace("duration", &format!("{mix}{line}\nduration"))));
+    }
+    insta::assert_snapshot!("quorums_and_routes", page.0);
+}
+
+#[test]
+fn what_depends_on_the_leader_has_nodes_asked_for_their_status() {
+    let quorum = BASE.replace("\"lab2\"", "\"quorum\"");
+    let quorum = quorum.replace("duration", "mix = { write = 1, strong-read = 1 }\nduration");
+    let probe = |text: &str| parse(text).unwrap().client.probe;
+    assert_eq!(probe(BASE), None);
+    assert_eq!(probe(&quorum), None, "nothing depends on it");
+    let default = Some(Duration::from_millis(100));
+    assert_eq!(probe(&quorum.replace("mix", "route = { write = \"leader\" }\nmix")), default);
+    assert_eq!(probe(&quorum.replace("nodes =", "elect-within = \"3s\"\nnodes =")), default);
+    let asked = quorum.replace("protocol", "probe = \"50ms\"\nprotocol");
+    assert_eq!(probe(&asked), Some(Duration::from_millis(50)));
 }
 
 #[test]

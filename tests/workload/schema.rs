@@ -152,7 +152,26 @@ fn shapes_are_judged_alike() {
         assert_eq!(parse(&text).is_ok(), right, "decoder: {kind} = {value}");
     }
     for (key, value, right) in [
+        ("write-quorum", json!(2), true),
+        ("write-quorum", json!("{{ 1 + 1 }}"), true),
+        ("write-quorum", json!(0), false),
+        ("read-quorum", json!(1.5), false),
+        ("elect-within", json!("3s"), true),
+        ("elect-within", json!(3), false),
+    ] {
+        let mut document = base.clone();
+        document["cluster"][key] = value.clone();
+        assert_eq!(validator.is_valid(&document), right, "schema: {key} = {value}");
+        let text = toml::to_string(&document).unwrap();
+        assert_eq!(parse(&text).is_ok(), right, "decoder: {key} = {value}");
+    }
+    for (key, value, right) in [
         ("duration", json!("3 sec"), true),
+        ("route", json!("roaming"), true),
+        ("route", json!({ "write": "any" }), true),
+        ("route", json!({ "write": "anybody" }), false),
+        ("route", json!({ "cas": "any" }), false),
+        ("route", json!(["any"]), false),
         ("duration", json!("1m 30s"), true),
         ("duration", json!(3), false),
         ("rate", json!(0), true),

@@ -19,10 +19,15 @@ fn all_are_right_and_say_what_they_are() {
     for path in shipped() {
         let workload = load(&path);
         let stem = path.file_stem().unwrap().to_str().unwrap();
-        let lab = path.parent().unwrap().ends_with("lab2");
-        let name = if lab { format!("lab2-{stem}") } else { stem.to_owned() };
+        let name = match system(&path) {
+            "lww" => stem.to_owned(),
+            system => format!("{system}-{stem}"),
+        };
         assert_eq!(workload.name, name);
         assert!(!workload.about.is_empty(), "{name}");
+        if system(&path) == "quorum" {
+            continue;
+        }
         for check in [
             "convergence",
             "lww",
@@ -39,6 +44,52 @@ fn all_are_right_and_say_what_they_are() {
             .any(|fault| fault.demands.iter().any(|demand| matches!(demand, Demand::Down { .. })));
         let durability = workload.checks.iter().any(|(check, _)| check == "durability");
         assert_eq!(kills, durability, "{name}: durability is checked where something is killed");
+    }
+}
+
+/// The folder a workload is in; those of the last-writer-wins store are in none.
+fn system(path: &Path) -> &str {
+    match path.parent().unwrap().file_name().unwrap().to_str().unwrap() {
+        "workloads" => "lww",
+        folder => folder,
+    }
+}
+
+#[test]
+fn those_of_the_quorum_store_start_it_as_the_course_does() {
+    for path in shipped().into_iter().filter(|path| system(path) == "quorum") {
+        let workload = load(&path);
+        let name = &workload.name;
+        assert_eq!(workload.client.protocol, "quorum", "{name}");
+        assert_eq!(
+            workload.client.probe,
+            Some(Duration::from_millis(100)),
+            "{name}: somebody has to know who leads"
+        );
+        assert!(workload.cluster.elect_within.is_some(), "{name}");
+        let (w, r) = (workload.cluster.write_quorum.unwrap(), workload.cluster.read_quorum.unwrap());
+        let facts = NodeFacts {
+            host: "127.0.0.1".to_owned(),
+            port: 8001,
+            dir: "/tmp/b".into(),
+            peers: vec![PeerFacts { id: "A".to_owned(), host: "127.1.2.1".to_owned(), port: 8000 }],
+        };
+        let node = render_node(&workload, 1, &facts).unwrap();
+        assert_eq!(node.argv[1..], ["node", "quorum"], "{name}");
+        let id = workload.cluster.nodes[1].clone();
+        let expected = [
+            ("NODE_ID", id),
+            ("PEERS", "http://127.1.2.1:8000".to_owned()),
+            ("PORT", "8001".to_owned()),
+            ("READ_QUORUM", r.to_string()),
+            ("WRITE_QUORUM", w.to_string()),
+        ];
+        assert_eq!(node.env, expected.map(|(name, value)| (name.to_owned(), value)).into(), "{name}");
+        // Another W is another W everywhere.
+        let overrides = Overrides { vars: vec!["W=1".to_owned()], ..Overrides::default() };
+        let other = Workload::load(&path, &overrides).unwrap();
+        assert_eq!(other.cluster.write_quorum, Some(1), "{name}");
+        assert_eq!(render_node(&other, 1, &facts).unwrap().env["WRITE_QUORUM"], "1", "{name}");
     }
 }
 

@@ -26,6 +26,11 @@ pub(in crate::workload) fn client_keys() -> Vec<Key> {
             "operations in flight at one node at a time; absent: no limit",
             || json!({ "type": "integer", "minimum": 1, "maximum": 10000 }),
         ),
+        key(
+            "probe",
+            "how often each node is asked for its role and term; absent: every 100ms where something depends on it",
+            duration_schema,
+        ),
     ]
 }
 
@@ -42,10 +47,20 @@ pub(in crate::workload) fn client(
     let max_in_flight = or_default(section.field("max-in-flight"), None, |field| {
         Some(u32::try_from(field.whole(1..=10_000)?).ok())
     });
+    let range = Duration::from_millis(10)..=Duration::from_secs(60);
+    let probe = or_default(section.field("probe"), None, |field| field.duration(range).map(Some));
     let (name, protocol) = named?;
-    let spec = ClientSpec { protocol: name, timeout: timeout?, max_in_flight: max_in_flight? };
+    if let (Some(field), false) = (section.field("probe"), protocol.has("status")) {
+        let title = format!("asks for a status that the protocol {:?} does not teach", protocol.name());
+        field.fail(title, "expected a protocol with a `[status]`");
+        return None;
+    }
+    let spec = ClientSpec { protocol: name, timeout: timeout?, max_in_flight: max_in_flight?, probe: probe? };
     Some((spec, protocol))
 }
+
+/// How often nodes are asked for their status where the workload does not say.
+pub(in crate::workload) const DEFAULT_PROBE: Duration = Duration::from_millis(100);
 
 fn protocol(field: &Field<'_>, beside: &Path) -> Option<(String, Arc<Protocol>)> {
     let name = field.text()?;

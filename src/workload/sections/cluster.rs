@@ -1,5 +1,6 @@
 //! `[cluster]`: the nodes, and how they start.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::document::{Field, Key, Section, Val, table_schema};
 use crate::fault::kinds::duration_schema;
 use crate::fault::target;
 use crate::history::Durability;
-use crate::workload::ClusterSpec;
+use crate::workload::{ClusterSpec, template};
 
 /// The most nodes a cluster may have: each ordered pair has a proxy.
 const MAX_NODES: usize = 64;
@@ -55,6 +56,21 @@ pub(in crate::workload) fn cluster_keys() -> Vec<Key> {
             || json!({ "enum": ["disk", "replicated", "memory"] }),
         ),
         key("ready-within", "how long a node may take to become ready (default 10s)", duration_schema),
+        key(
+            "write-quorum",
+            "W: so many replicas hold an acknowledged write; may be a template",
+            quorum_schema,
+        ),
+        key(
+            "read-quorum",
+            "R: so many replicas are asked by a strong read; may be a template",
+            quorum_schema,
+        ),
+        key(
+            "elect-within",
+            "how long a majority that can talk may take to have a leader; absent: nothing is promised",
+            duration_schema,
+        ),
         key("limits", "what a node may use", || table_schema(&limits_keys(), &[])),
     ]
 }
@@ -108,11 +124,38 @@ pub(in crate::workload) fn nodes(section: &Section<'_>) -> Option<Vec<String>> {
     fine.then_some(nodes)
 }
 
+fn quorum_schema() -> serde_json::Value {
+    json!({ "anyOf": [
+        { "type": "integer", "minimum": 1, "maximum": MAX_NODES },
+        { "type": "string", "minLength": 1 }
+    ] })
+}
+
+/// Reads a number of nodes, or a template that becomes one.
+fn quorum(field: &Field<'_>, nodes: u64, vars: Option<&BTreeMap<String, String>>) -> Option<u64> {
+    let Val::Text(text) = &field.node.val else { return field.whole(1..=nodes) };
+    let values = vars?.iter().map(|(name, value)| (name.clone(), minijinja::Value::from(value.clone())));
+    let rendered = match template::render(text, &values.collect()) {
+        Ok(rendered) => rendered,
+        Err(error) => {
+            let at = error.range.map_or_else(|| field.node.at.clone(), |range| field.part(range));
+            field.sink.fail(&at, format!("`{}` {}", field.path, error.message), error.hint, None);
+            return None;
+        }
+    };
+    let count = rendered.trim().parse().ok().filter(|count| (1..=nodes).contains(count));
+    if count.is_none() {
+        field.fail(format!("becomes {rendered:?}"), format!("expected a whole number from 1 to {nodes}"));
+    }
+    count
+}
+
 /// Reads the rest of `[cluster]`; `beside` is the workload's folder.
 pub(in crate::workload) fn cluster(
     section: &Section<'_>,
     nodes: Option<Vec<String>>,
     beside: &Path,
+    vars: Option<&BTreeMap<String, String>>,
 ) -> Option<ClusterSpec> {
     let command = section.required("command", "command = \"{{ node }} --id {{ id }} --port {{ port }}\"");
     let command = command.and_then(|field| field.text().map(str::to_owned));
@@ -171,6 +214,12 @@ pub(in crate::workload) fn cluster(
     let ready = Duration::from_millis(100)..=Duration::from_secs(600);
     let ready_within =
         or_default(section.field("ready-within"), Duration::from_secs(10), |field| field.duration(ready));
+    let count = nodes.as_ref().map_or(MAX_NODES, Vec::len) as u64;
+    let quorum = |name| or_default(section.field(name), None, |field| quorum(field, count, vars).map(Some));
+    let (write_quorum, read_quorum) = (quorum("write-quorum"), quorum("read-quorum"));
+    let elect = Duration::from_millis(100)..=Duration::from_secs(600);
+    let elect_within =
+        or_default(section.field("elect-within"), None, |field| field.duration(elect).map(Some));
     let keys = limits_keys();
     let limits = section.field("limits").and_then(|field| {
         let Val::Table(table) = &field.node.val else { return field.wrong_type("a table") };
@@ -186,6 +235,9 @@ pub(in crate::workload) fn cluster(
         dir: dir?.map(|(_, path)| path),
         cwd: cwd?,
         durability: durability?,
+        write_quorum: write_quorum?,
+        read_quorum: read_quorum?,
+        elect_within: elect_within?,
         ready_within: ready_within?,
         log_limit: limits.unwrap_or(16 << 20),
     })

@@ -1,16 +1,17 @@
 //! `[load]`: what clients do, and when.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::{key, or_default};
 use crate::client::Protocol;
-use crate::document::{Field, Key, Section, Val, list, nearest};
+use crate::document::{Field, Key, Section, Val, did_you_mean, list, nearest};
 use crate::fault::kinds::duration_schema;
 use crate::history::Sessions;
-use crate::workload::LoadSpec;
 use crate::workload::known::{KNOWN_LOADS, LATER_LOADS};
+use crate::workload::{LoadSpec, Route};
 
 /// The keys of `[load]`.
 pub(in crate::workload) fn load_keys() -> Vec<Key> {
@@ -57,6 +58,21 @@ pub(in crate::workload) fn load_keys() -> Vec<Key> {
             "sessions",
             "sticky: a client stays on its node; roaming: it moves (default sticky)",
             || json!({ "enum": ["sticky", "roaming"] }),
+        ),
+        key(
+            "route",
+            "whom operations are sent to, all or each: the leader, any (the next where nobody listens), sticky, roaming \
+             (default: as sessions says)",
+            || {
+                let words: Vec<&str> = Route::ALL.iter().map(|(_, name)| *name).collect();
+                let names = KNOWN_LOADS.iter().flat_map(|(_, operations)| *operations);
+                let properties: serde_json::Map<String, Json> =
+                    names.map(|name| ((*name).to_owned(), json!({ "enum": words }))).collect();
+                json!({ "anyOf": [
+                    { "enum": words },
+                    { "type": "object", "minProperties": 1, "additionalProperties": false, "properties": properties }
+                ] })
+            },
         ),
     ]
 }
@@ -105,8 +121,13 @@ pub(in crate::workload) fn load(
         return None;
     }
     let mix = match section.field("mix") {
-        None => Some(vec![("read".to_owned(), 1), ("write".to_owned(), 1)]),
+        None => default_mix(section, protocol),
         Some(field) => mix(&field, kind.unwrap_or(names[0]), protocol),
+    };
+    let routes = match (section.field("route"), &mix) {
+        (None, _) => Some(BTreeMap::new()),
+        (Some(field), Some(mix)) => routes(&field, kind.unwrap_or(names[0]), mix, protocol),
+        (Some(_), None) => None,
     };
     let sessions = match section.field("sessions").map(|field| field.word(&["sticky", "roaming"], &[])) {
         None => Some(Sessions::Sticky),
@@ -122,7 +143,93 @@ pub(in crate::workload) fn load(
         burst: burst?,
         mix: mix?,
         sessions: sessions?,
+        routes: routes?,
     })
+}
+
+fn default_mix(section: &Section<'_>, protocol: Option<&Protocol>) -> Option<Vec<(String, u32)>> {
+    const DEFAULT: [&str; 2] = ["read", "write"];
+    if let Some(protocol) = protocol
+        && let Some(missing) = DEFAULT.into_iter().find(|name| !protocol.has(name))
+    {
+        let taught: Vec<&str> = protocol.operations().collect();
+        section.fail(
+            format!(
+                "`load.mix` is not given, and the protocol {:?} does not teach `{missing}`",
+                protocol.name()
+            ),
+            format!("expected a mix of {}", list(&taught, "and")),
+            None,
+        );
+        return None;
+    }
+    Some(DEFAULT.map(|name| (name.to_owned(), 1)).to_vec())
+}
+
+fn routes(
+    field: &Field<'_>,
+    kind: &str,
+    mix: &[(String, u32)],
+    protocol: Option<&Protocol>,
+) -> Option<BTreeMap<String, Route>> {
+    let Val::Table(table) = &field.node.val else {
+        let route = route(field)?;
+        let all = mix.iter().map(|(name, _)| (name.clone(), route));
+        let all: BTreeMap<_, _> = all.collect();
+        return all.keys().all(|name| is_led(field, name, route, protocol)).then_some(all);
+    };
+    let known = KNOWN_LOADS.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, names)| names);
+    let mut routes = BTreeMap::new();
+    let mut fine = true;
+    for entry in &table.entries {
+        let name = entry.key.as_str();
+        if !mix.iter().any(|(mixed, _)| mixed == name) {
+            let mixed: Vec<&str> = mix.iter().map(|(name, _)| name.as_str()).collect();
+            let (title, label) = match known.contains(&name) {
+                true => (
+                    format!("`load.route` names an operation that is not in `load.mix`: `{name}`"),
+                    format!("expected {}", list(&mixed, "or")),
+                ),
+                false => (
+                    format!("`load.route` names an unknown operation: `{name}`"),
+                    did_you_mean(name, mixed.iter().copied(), &format!("expected {}", list(&mixed, "or"))),
+                ),
+            };
+            field.sink.fail(&entry.key_at, title, label, None);
+            fine = false;
+            continue;
+        }
+        let value = Field { path: format!("load.route.{name}"), node: &entry.node, sink: field.sink };
+        match route(&value).filter(|route| is_led(&value, name, *route, protocol)) {
+            Some(route) => {
+                routes.insert(name.to_owned(), route);
+            }
+            None => fine = false,
+        }
+    }
+    fine.then_some(routes)
+}
+
+fn route(field: &Field<'_>) -> Option<Route> {
+    let words = Route::ALL.map(|(_, name)| name);
+    let Val::Text(_) = &field.node.val else {
+        return field.wrong_type(&format!("one of {}, or a table of them", list(&words, "and")));
+    };
+    let word = field.word(&words, &[])?;
+    Route::ALL.iter().find(|(_, name)| *name == word).map(|(route, _)| *route)
+}
+
+/// Whether clients can find out who leads, where that is needed.
+fn is_led(field: &Field<'_>, name: &str, route: Route, protocol: Option<&Protocol>) -> bool {
+    let Some(protocol) = protocol.filter(|protocol| route == Route::Leader && !protocol.leads_on(name))
+    else {
+        return true;
+    };
+    field.fail(
+        format!("sends `{name}` to the leader, but nobody can say who that is"),
+        format!("expected the protocol {:?} to teach `[status]`, or a `hint` in `[{name}]`", protocol.name()),
+    );
+    false
 }
 
 fn mix(field: &Field<'_>, kind: &str, protocol: Option<&Protocol>) -> Option<Vec<(String, u32)>> {

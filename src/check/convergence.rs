@@ -8,11 +8,12 @@
 //!
 //! **Soundness.** Judged on the last snapshot of each node, only if the settle phase was over, and only for keys that
 //! nobody wrote during it. A write of unknown outcome that was done only *during* the settle phase makes its key
-//! undecided: nobody knows how long the nodes had. Two versions differ only where both timestamps are shown and
+//! undecided: nobody knows how long the nodes had. So does such a delete. A node without a key holds what a node does that
+//! shows the key without a value: deletes may leave either behind. Two versions differ only where both timestamps are shown and
 //! differ, or both origins. Durability excuses nothing here: whatever was lost, all must agree. A node whose last
 //! polls failed, but which lives, is not compared: slowness is no fault.
 
-use super::facts::{Facts, KeyId, NodeId, SightId, Witness};
+use super::facts::{Facts, KeyId, NodeId, SightId, Witness, WriteId};
 use super::finals::Finals;
 use super::findings::{Finding, Findings, evidence};
 use super::phantom::{self, Phantom};
@@ -39,6 +40,8 @@ struct Diverged {
     waited_ns: u64,
     /// The two snapshots that show it.
     ops: Vec<u64>,
+    /// The delete that the others have missed, where the newest state is that there is no such key.
+    delete: Option<WriteId>,
 }
 
 impl Check for Convergence {
@@ -90,7 +93,7 @@ impl Check for Convergence {
 fn undecided(facts: &Facts, finals: &Finals, key: KeyId) -> bool {
     let held = finals.nodes.iter().filter_map(|(node, _)| finals.held(*node, key));
     let mut writers = held.filter_map(|id| facts.sight(id).writer);
-    finals.busy(key) || writers.any(|writer| finals.late(facts, writer))
+    finals.busy(key) || writers.any(|writer| finals.late(facts, writer)) || finals.deleted_late(facts, key)
 }
 
 fn findings_of(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) {
@@ -114,7 +117,11 @@ fn findings_of(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) {
         if groups.len() < 2 || undecided(facts, finals, key) {
             continue;
         }
-        let rank = |held: Option<SightId>| held.map(|id| facts.sight(id).stamp);
+        let delete = last_delete(facts, finals, key);
+        let rank = |held: Option<SightId>| match held.filter(|id| !facts.sight(*id).is_nil()) {
+            Some(id) => Some(facts.sight(id).stamp),
+            None => delete.map(|id| facts.write(id).stamp),
+        };
         groups.sort_by_key(|(held, nodes)| std::cmp::Reverse((rank(*held), nodes.len())));
         let snapshot = |place: usize| {
             let node = groups[place].1[0];
@@ -124,8 +131,16 @@ fn findings_of(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) {
         let waited_ns = newest.end_ns().max(other.end_ns()).saturating_sub(finals.settle_ns);
         let mut ops = vec![newest.index, other.index];
         ops.sort_unstable();
-        findings.add(facts, Found::Diverged(Diverged { key, groups, waited_ns, ops }));
+        let delete = delete.filter(|_| groups[0].0.is_none_or(|id| facts.sight(id).is_nil()));
+        findings.add(facts, Found::Diverged(Diverged { key, groups, waited_ns, ops, delete }));
     }
+}
+
+/// The last acknowledged delete of `key`, where a missing key is its doing: nothing acknowledged was asked for after it.
+fn last_delete(facts: &Facts, finals: &Finals, key: KeyId) -> Option<WriteId> {
+    let newest = |id: &WriteId| (facts.write(*id).stamp, facts.write(*id).op.invoked_ns);
+    let last = finals.acked(key).iter().copied().max_by_key(newest)?;
+    facts.write(last).deletes().then_some(last)
 }
 
 fn same(facts: &Facts, left: Option<SightId>, right: Option<SightId>) -> bool {
@@ -232,7 +247,7 @@ impl Diverged {
         let key = facts.key_name(self.key);
         let waited = at(self.waited_ns);
         let newest = self.groups[0].0;
-        let writer = newest.and_then(|id| facts.sight(id).writer);
+        let writer = self.delete.or_else(|| newest.and_then(|id| facts.sight(id).writer));
         let written = writer.map(|id| format!(" The newest: {}.", facts.tell_write(id))).unwrap_or_default();
         let lagging: Vec<NodeId> = self.groups[1..].iter().flat_map(|(_, nodes)| nodes.clone()).collect();
         let from_ns = writer.map_or(0, |id| facts.write(id).op.invoked_ns);
@@ -250,7 +265,7 @@ impl Diverged {
 
     /// The faults that may have to do with it: those between the newest write and the nodes that lack it.
     fn faults(&self, facts: &Facts, from_ns: u64, settle_ns: u64) -> Vec<String> {
-        let writer = self.groups[0].0.and_then(|id| facts.sight(id).writer);
+        let writer = self.delete.or_else(|| self.groups[0].0.and_then(|id| facts.sight(id).writer));
         let Some(writer) = writer.map(|id| facts.write(id)) else {
             return facts.history.faults_during(from_ns, settle_ns);
         };
@@ -267,6 +282,12 @@ impl Diverged {
         let key = facts.key_name(self.key);
         let lagging = self.groups[1].1[0];
         let lag = facts.node_name(lagging);
+        if let Some(delete) = self.delete {
+            let from = facts.node_name(facts.write(delete).node);
+            return format!(
+                "{from}'s delete of {key} never reached {lag}, or something that {lag} was sent later brought the value back."
+            );
+        }
         let Some(newest) = self.groups[0].0.map(|id| facts.sight(id)) else {
             return format!("{lag} holds a key that the others do not know.");
         };
@@ -336,7 +357,8 @@ impl Diverged {
         let newest = facts.sight(self.groups[0].0?);
         let stamp = newest.stamp?;
         let writes = (0..facts.writes.len() as u32).filter(|id| facts.write(*id).acked()).map(Witness::Write);
-        let sights = (0..facts.sights.len() as u32).map(Witness::Sight);
+        let local = |id: &SightId| facts.sight(*id).is_local();
+        let sights = (0..facts.sights.len() as SightId).filter(local).map(Witness::Sight);
         let here = |witness: &Witness| facts.node_of(*witness) == node && facts.key_of(*witness) == self.key;
         let mut had = writes.chain(sights).filter(here);
         let found = had.find(|witness| facts.stamp(*witness).is_some_and(|known| known.covers(stamp)))?;

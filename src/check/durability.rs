@@ -5,7 +5,8 @@
 //! over it. With `disk` it must also be *at its own node* as soon as that node answers again.
 //!
 //! Only writes whose node was restarted after the acknowledgement are judged; lost updates without a crash are the
-//! business of `lww`.
+//! business of `lww`. In a store with a declared write quorum what is acknowledged must survive changes of leader as well,
+//! so there every write that a fault followed is judged.
 //!
 //! **Complexity.** O(n log n): one replay in order of time.
 //!
@@ -20,7 +21,7 @@ use super::floor::{Floor, Moment, replay};
 use super::tell::at;
 use super::unversioned::{Lost, Shown};
 use super::{Check, CheckResult, Violation, lww};
-use crate::history::{Durability as Declared, History, Phase};
+use crate::history::{Durability as Declared, Fault, History, Phase};
 
 /// The check.
 pub struct Durability;
@@ -47,11 +48,8 @@ impl Check for Durability {
     fn check(&self, history: &History) -> CheckResult {
         let facts = Facts::new(history);
         let mut findings = Findings::new();
-        let crashed = |write: &&super::facts::Write| {
-            write.acked()
-                && facts.life_from(write.node, write.acked_ns()) < facts.life_until(write.node, u64::MAX)
-        };
-        let exposed = facts.writes.iter().filter(crashed).count() as u64;
+        let crashed = |id: &WriteId| facts.write(*id).acked() && exposed(&facts, *id);
+        let exposed = (0..facts.writes.len() as WriteId).filter(crashed).count() as u64;
         let seen_again = if facts.disk { judge_forgotten(&facts, &mut findings) } else { 0 };
         let finals = Finals::new(&facts);
         let (judged, excused) = match &finals {
@@ -59,6 +57,9 @@ impl Check for Durability {
             Err(_) => (0, 0),
         };
         let unknown = match finals {
+            _ if exposed == 0 && history.contract.write_quorum.is_some() => {
+                Some("no fault followed an acknowledged write".into())
+            }
             _ if exposed == 0 => Some("no node was restarted after it had acknowledged a write".into()),
             Err(reason) => Some(reason),
             Ok(_) if judged + seen_again == 0 => {
@@ -78,15 +79,26 @@ impl Check for Durability {
     }
 }
 
-/// Whether the node of an acknowledged write was restarted after the acknowledgement.
+/// Whether the node of an acknowledged write was restarted after the acknowledgement; with a declared write quorum,
+/// whether any fault was in force then.
 fn exposed(facts: &Facts, id: WriteId) -> bool {
     let write = facts.write(id);
+    let history = facts.history;
+    let shaken = |fault: &Fault| fault.took_effect && fault.overlaps(write.acked_ns(), u64::MAX);
+    if history.contract.write_quorum.is_some() && history.faults.iter().any(shaken) {
+        return true;
+    }
     facts.life_from(write.node, write.acked_ns()) < facts.life_until(write.node, u64::MAX)
 }
 
 fn judge_finals(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) -> (u64, u64) {
     let (mut judged, mut excused) = (0, 0);
     let shown = Shown::new(facts);
+    // The nodes that are not seen may be the ones that have it.
+    let (nodes, seen) = (facts.history.contract.nodes.len() as u64, finals.nodes.len() as u64);
+    if facts.history.contract.write_quorum.is_some_and(|quorum| seen + quorum <= nodes) {
+        return (0, 0);
+    }
     for key in facts.keys.all().filter(|key| !finals.busy(*key) && !finals.nodes.is_empty()) {
         let mut blind = false;
         for &id in finals.acked(key).iter().filter(|id| exposed(facts, **id)) {
@@ -128,13 +140,16 @@ fn judge_forgotten(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
         }
         Moment::Asked(Witness::Sight(id)) => {
             let sight = facts.sight(id);
+            if !sight.is_local() {
+                return;
+            }
             let earlier = 0..facts.life_until(sight.node, sight.answered_ns());
             let bound = earlier
                 .filter_map(|life: LifeId| own.in_life((sight.node, sight.key), life))
                 .max_by_key(|(stamp, _)| *stamp);
             let Some((stamp, before)) = bound else { return };
             compared += 1;
-            if sight.is_below(stamp) {
+            if facts.is_below(sight, stamp) {
                 findings.add(facts, Found::Forgotten { before, after: id });
             }
         }

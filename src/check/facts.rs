@@ -18,7 +18,9 @@
 //! - Where versions show a timestamp without an origin, the origin is the node that took the write, provided the
 //!   origins seen elsewhere are node names too; otherwise a tie is left undecided.
 //! - An acknowledgement that names *another* node as origin is not taken for the version of the write.
-//! - A missing key is below every version, whatever version the answer carries.
+//! - A missing key is below every version, whatever version the answer carries, unless a delete may have left it
+//!   missing ([`deletes`](super::deletes)). A delete is a write of nothing: no value names it, only its own version.
+//! - Reads at other levels than [`Level::Plain`] show what some replicas know, not what the node that answers holds.
 //!
 //! # What a restart excuses
 //!
@@ -34,8 +36,9 @@
 
 use std::collections::HashMap;
 
+use super::deletes::Deletes;
 use super::stamp::{Origins, Stamp};
-use crate::history::{Durability, History, Op, Outcome, Value};
+use crate::history::{Durability, History, Level, Op, Outcome, Value};
 
 /// Number of a node.
 pub type NodeId = u32;
@@ -48,7 +51,7 @@ pub type SightId = u32;
 /// How many restarts of a node came before; observations of one life agree on it.
 pub type LifeId = u32;
 
-/// A write that was invoked, whatever became of it.
+/// A write or a delete that was invoked, whatever became of it.
 pub struct Write<'h> {
     /// The operation.
     pub op: &'h Op,
@@ -68,6 +71,11 @@ impl Write<'_> {
     /// Whether it was acknowledged.
     pub fn acked(&self) -> bool {
         self.op.is_ok()
+    }
+
+    /// Whether it deletes its key.
+    pub fn deletes(&self) -> bool {
+        &*self.op.f == "delete"
     }
 
     /// When it was acknowledged; `u64::MAX` if it never was.
@@ -100,9 +108,14 @@ impl Sight<'_> {
         self.value.is_nil()
     }
 
-    /// Whether what is shown is certainly below `floor`.
-    pub fn is_below(&self, floor: Stamp) -> bool {
-        self.is_nil() || self.stamp.is_some_and(|stamp| stamp.is_below(floor))
+    /// Whether it shows what its node itself holds: a snapshot's entry, or a plain read.
+    pub fn is_local(&self) -> bool {
+        matches!(self.op.level(), None | Some(Level::Plain))
+    }
+
+    /// Whether it is a read at this level.
+    pub fn is_at(&self, level: Level) -> bool {
+        self.op.level() == Some(level)
     }
 
     /// When it was asked for, ns.
@@ -191,6 +204,8 @@ pub struct Facts<'h> {
     pub foreign_keys: u64,
     /// Whether acknowledged writes must survive a crash of their node.
     pub disk: bool,
+    /// What may have left keys missing.
+    pub deletes: Deletes,
     by_value: HashMap<&'h Value, Writers>,
     down: Vec<Vec<(u64, u64)>>,
     origins_are_nodes: bool,
@@ -209,6 +224,7 @@ impl<'h> Facts<'h> {
             steps: Vec::new(),
             foreign_keys: 0,
             disk: history.contract.durability == Durability::Disk,
+            deletes: Deletes::default(),
             by_value: HashMap::new(),
             down: Vec::new(),
             origins_are_nodes: true,
@@ -219,6 +235,7 @@ impl<'h> Facts<'h> {
         facts.add_writes();
         facts.judge_origins();
         facts.stamp_writes_by_ack();
+        facts.deletes = Deletes::new(&facts.writes);
         facts.add_sights();
         facts.learn_from_sights();
         facts.add_restarts();
@@ -232,9 +249,11 @@ impl<'h> Facts<'h> {
             }
             let Some(key) = &op.key else { continue };
             let key = self.keys.id(key);
-            let (Some(node), "write") = (&op.node, &*op.f) else { continue };
+            let (Some(node), "write" | "delete") = (&op.node, &*op.f) else { continue };
             let id = self.writes.len() as WriteId;
-            self.by_value.entry(&op.value).or_default().ids.push(id);
+            if &*op.f == "write" {
+                self.by_value.entry(&op.value).or_default().ids.push(id);
+            }
             let node = self.nodes.id(node);
             self.writes.push(Write { op, node, key, stamp: None, told_by: None, first_shown: None });
         }
@@ -274,11 +293,11 @@ impl<'h> Facts<'h> {
         for op in &self.history.ops {
             let Some(node) = op.node.as_ref().map(|node| self.nodes.id(node)) else { continue };
             match (&*op.f, &op.key, &op.snapshot) {
-                ("write", Some(_), _) => {
+                ("write" | "delete", Some(_), _) => {
                     self.steps.push(Step::Write(write));
                     write += 1;
                 }
-                ("read", Some(key), _) if op.is_ok() => {
+                (_, Some(key), _) if op.is_ok() && op.level().is_some() => {
                     let key = self.keys.id(key);
                     self.steps.push(Step::Read(self.sights.len() as SightId));
                     self.add_sight(op, node, key, &op.value, op.version.as_ref());
@@ -366,6 +385,14 @@ impl<'h> Facts<'h> {
         &self.sights[id as usize]
     }
 
+    /// Whether what is shown is certainly below `floor`.
+    pub fn is_below(&self, sight: &Sight, floor: Stamp) -> bool {
+        match sight.is_nil() {
+            true => self.deletes.leave_below(sight.key, sight.answered_ns(), floor),
+            false => sight.stamp.is_some_and(|stamp| stamp.is_below(floor)),
+        }
+    }
+
     /// All writes of `value`.
     pub fn writers(&self, value: &Value) -> &[WriteId] {
         self.by_value.get(value).map_or(&[], |writers| &writers.ids)
@@ -411,7 +438,7 @@ impl<'h> Facts<'h> {
                 Witness::Sight(id) => {
                     let sight = self.sight(id);
                     let own = |id| self.write(id).acked() && self.write(id).node == sight.node;
-                    sight.writer.is_some_and(own)
+                    sight.is_local() && sight.writer.is_some_and(own)
                 }
             }
     }

@@ -138,7 +138,8 @@ impl<'h> Finals<'h> {
     fn find_survivors(&mut self, facts: &Facts) {
         let writes =
             (0..facts.writes.len() as WriteId).filter(|id| facts.write(*id).acked()).map(Witness::Write);
-        let sights = (0..facts.sights.len() as SightId).map(Witness::Sight);
+        let local = |id: &SightId| facts.sight(*id).is_local();
+        let sights = (0..facts.sights.len() as SightId).filter(local).map(Witness::Sight);
         for witness in writes.chain(sights) {
             let node = facts.node_of(witness);
             let Some(stamp) = facts.stamp(witness) else { continue };
@@ -150,6 +151,11 @@ impl<'h> Finals<'h> {
                 *known = (stamp, witness);
             }
         }
+    }
+
+    /// When `node` had shown its final state, ns; `u64::MAX` where it is not known.
+    pub fn shown_ns(&self, node: NodeId) -> u64 {
+        self.nodes.iter().find(|(other, _)| *other == node).map_or(u64::MAX, |(_, op)| op.end_ns())
     }
 
     /// What `node` held under `key`; `None`: no such key.
@@ -197,8 +203,21 @@ impl<'h> Finals<'h> {
         first.writer != Some(id) && !covers
     }
 
+    /// Whether a delete of unknown outcome may have been done only after the settle phase had begun: some node had the key
+    /// when it was first asked, and has it no more.
+    pub fn deleted_late(&self, facts: &Facts, key: KeyId) -> bool {
+        let shows = |id: Option<&SightId>| id.is_some_and(|id| !facts.sight(*id).is_nil());
+        let lost = |(node, _): &(NodeId, &Op)| {
+            shows(self.at_first.get(&(*node, key))) && !shows(self.at.get(&(*node, key)))
+        };
+        facts.deletes.unsure(key) && self.nodes.iter().any(lost)
+    }
+
     /// Whether what `node` held under `key` is certainly below `floor`.
     pub fn below(&self, facts: &Facts, node: NodeId, key: KeyId, floor: Stamp) -> bool {
-        self.held(node, key).is_none_or(|id| facts.sight(id).is_below(floor))
+        match self.held(node, key) {
+            Some(id) => facts.is_below(facts.sight(id), floor),
+            None => facts.deletes.leave_below(key, self.shown_ns(node), floor),
+        }
     }
 }

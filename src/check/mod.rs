@@ -6,6 +6,7 @@
 
 mod availability;
 mod convergence;
+mod deletes;
 mod durability;
 mod facts;
 mod finals;
@@ -13,6 +14,7 @@ mod findings;
 mod floor;
 pub mod generate;
 pub mod ladder;
+mod leader;
 pub mod levels;
 pub mod linearizability;
 mod lww;
@@ -22,6 +24,8 @@ mod monotonic_writes;
 mod objects;
 mod phantom;
 pub mod plain;
+mod quorum;
+mod reach;
 mod read_your_writes;
 mod session;
 mod staleness;
@@ -134,6 +138,8 @@ pub static CHECKS: &[&dyn Check] = &[
     &monotonic_writes::MonotonicWrites,
     &writes_follow_reads::WritesFollowReads,
     &durability::Durability,
+    &quorum::Quorum,
+    &leader::Leader,
     &staleness::Staleness,
     &availability::Availability,
 ];

@@ -10,7 +10,10 @@
 //!
 //! **Soundness.** Versions at a node only grow, within what binds it across restarts (see [`facts`](super::facts)). By
 //! values: from x to y means that y wins over x, so x after y is a step down, whatever the versions; a missing key is
-//! below everything.
+//! below everything that no delete may have erased.
+//!
+//! **Levels.** Plain reads alone: a session read promises the session's own writes, an eventual read nothing, and a strong
+//! read more (`quorum`, `linearizability`).
 
 use std::collections::HashMap;
 
@@ -19,7 +22,7 @@ use super::findings::{Findings, evidence};
 use super::floor::Floor;
 use super::session::Broken;
 use super::{Check, CheckResult};
-use crate::history::History;
+use crate::history::{History, Level};
 
 /// The check.
 pub struct MonotonicReads;
@@ -54,9 +57,12 @@ impl Check for MonotonicReads {
         for step in &facts.steps {
             let Step::Read(id) = *step else { continue };
             let sight = facts.sight(id);
+            if !sight.is_at(Level::Plain) {
+                continue;
+            }
             let place = (sight.op.process, sight.node, sight.key);
             let binding = floor.binding(&facts, place, sight.node, sight.answered_ns());
-            let by_version = binding.filter(|(floor, _)| sight.is_below(*floor));
+            let by_version = binding.filter(|(floor, _)| facts.is_below(sight, *floor));
             let life = facts.life_until(sight.node, sight.answered_ns());
             let same_life = facts.same_life(sight.node, sight.asked_ns(), sight.answered_ns());
             let before = same_life.then(|| seen.entry((place, life)).or_default());
@@ -86,6 +92,9 @@ impl Seen {
         if sight.is_nil() {
             // With a known version this is what the floor says already.
             let (last, _) = last.filter(|(_, before)| before.stamp.is_none())?;
+            if facts.deletes.any(sight.key, sight.answered_ns()) {
+                return None;
+            }
             return Some(vec![Witness::Sight(last), Witness::Sight(id)]);
         }
         if let Some((last, before)) = last

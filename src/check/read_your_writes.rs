@@ -7,10 +7,15 @@
 //! Without versions: the read must not find the key missing, nor a value that the node had shown before that write was
 //! asked of it (see [`unversioned`](super::unversioned)).
 //!
+//! **Levels.** A plain read is held to what its client wrote at the node it asks. A *session read* is held to what its
+//! client wrote anywhere: the store promises to find those writes, whichever node is asked. Strong and eventual reads are
+//! not held to it here: `quorum` and `linearizability` ask more of the first, and nothing is promised of the second.
+//!
 //! **Complexity.** Linear: one pass, hash tables by process, node and key.
 //!
 //! **Soundness.** An acknowledged write has been applied at its node, and versions there only grow; what a restart
-//! excuses is in [`facts`](super::facts). Only acknowledged writes and answered reads are looked at.
+//! excuses is in [`facts`](super::facts). Only acknowledged writes and answered reads are looked at. A key found missing is
+//! below a write only where no delete may have come after it. Without a disk, a restart of any node excuses session reads.
 
 use std::collections::HashMap;
 
@@ -20,7 +25,10 @@ use super::floor::Floor;
 use super::session::Broken;
 use super::unversioned::Shown;
 use super::{Check, CheckResult};
-use crate::history::History;
+use crate::history::{History, Level};
+use across::{Across, Judged};
+
+mod across;
 
 /// The check.
 pub struct ReadYourWrites;
@@ -44,7 +52,7 @@ impl Check for ReadYourWrites {
     }
 
     fn about(&self) -> &'static str {
-        "A client that stays on its node reads its own acknowledged writes, or something newer."
+        "A client reads its own acknowledged writes, or something newer: at its node, and by a session read anywhere."
     }
 
     fn check(&self, history: &History) -> CheckResult {
@@ -53,6 +61,7 @@ impl Check for ReadYourWrites {
         let mut findings = Findings::new();
         let mut floor: Floor<Place> = Floor::new();
         let mut last: HashMap<Place, Vec<Last>> = HashMap::new();
+        let mut across = Across::default();
         let (mut pairs, mut judged) = (0_u64, 0_u64);
         for step in &facts.steps {
             match *step {
@@ -61,15 +70,25 @@ impl Check for ReadYourWrites {
                     let place = (write.op.process, write.node, write.key);
                     floor.raise(&facts, place, Witness::Write(id));
                     remember(&facts, last.entry(place).or_default(), id);
+                    across.wrote(&facts, id);
                 }
                 Step::Write(_) => {}
+                Step::Read(id) if facts.sight(id).is_at(Level::Session) => {
+                    let outcome = across.judge(&facts, id);
+                    pairs += u64::from(!matches!(outcome, Judged::Nothing));
+                    judged += u64::from(matches!(outcome, Judged::Fine | Judged::Broken(_)));
+                    if let Judged::Broken(witnesses) = outcome {
+                        findings.add(&facts, Broken::new("read-your-writes", PROMISE, witnesses));
+                    }
+                }
+                Step::Read(id) if !facts.sight(id).is_at(Level::Plain) => {}
                 Step::Read(id) => {
                     let sight = facts.sight(id);
                     let place = (sight.op.process, sight.node, sight.key);
                     let Some(writes) = last.get(&place) else { continue };
                     pairs += 1;
                     let binding = floor.binding(&facts, place, sight.node, sight.answered_ns());
-                    let by_version = binding.filter(|(floor, _)| sight.is_below(*floor));
+                    let by_version = binding.filter(|(floor, _)| facts.is_below(sight, *floor));
                     let decided = match by_version {
                         Some((_, write)) => Some(vec![write, Witness::Sight(id)]),
                         None => by_value(&facts, &shown, writes, id),
@@ -84,7 +103,7 @@ impl Check for ReadYourWrites {
             }
         }
         let unknown = (judged == 0).then(|| match pairs {
-            0 => "no client read a key that it had written at that node".into(),
+            0 => "no client read a key that it had written, at that node or by a session read".into(),
             _ => "the nodes show no versions by which a client's reads could be compared with its writes"
                 .into(),
         });
@@ -112,7 +131,7 @@ fn by_value(facts: &Facts, shown: &Shown, writes: &[Last], id: SightId) -> Optio
         let write = if versioned { last.unversioned? } else { last.any };
         let (own, read) = (Witness::Write(write), Witness::Sight(id));
         if sight.is_nil() {
-            return Some(vec![own, read]);
+            return (!facts.deletes.any(sight.key, sight.answered_ns())).then(|| vec![own, read]);
         }
         shown.precedes(facts, sight.writer?, write).map(|before| vec![before, own, read])
     })

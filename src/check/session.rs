@@ -10,6 +10,7 @@ use super::Violation;
 use super::facts::{Facts, KeyId, NodeId, Step, Witness, WriteId};
 use super::findings::{Finding, Findings};
 use super::floor::Floor;
+use crate::history::Level;
 
 /// A guarantee, broken by the last of some witnesses.
 pub struct Broken {
@@ -51,6 +52,11 @@ impl Finding for Broken {
         let name = facts.node_name(node);
         let told: Vec<String> = self.witnesses.iter().map(|witness| facts.tell(*witness)).collect();
         let cause = match (first, last) {
+            (_, Witness::Sight(id)) if facts.sight(id).is_at(Level::Session) => {
+                format!(
+                    "{name} answers a session read from its own copy, which does not have the session's write yet."
+                )
+            }
             _ if facts.restarted_between(node, first, last) => {
                 format!(
                     "{name} forgot what it had acknowledged, or its clock began again, when it was restarted."
@@ -98,7 +104,7 @@ pub fn judge_clock(facts: &Facts, after_reads: bool, findings: &mut Findings<Bro
     let mut compared = 0;
     for step in &facts.steps {
         match *step {
-            Step::Read(id) if after_reads => {
+            Step::Read(id) if after_reads && facts.sight(id).is_at(Level::Plain) => {
                 let sight = facts.sight(id);
                 floor.raise(facts, (sight.op.process, sight.node), Witness::Sight(id));
             }

@@ -4,7 +4,7 @@
 //! Partial Quorums*, VLDB 2012), measured: a read is stale when it shows a version below that of a write to the key that
 //! had been acknowledged, at any node, before the read was asked. It is so many *versions* behind as there are such
 //! writes, and so long behind as the first of them had been acknowledged. P(stale) is given by the time since the last
-//! acknowledged write to the key.
+//! acknowledged write to the key. The same figures are given for each level of reads that occurs.
 //!
 //! An eventually consistent store promises nothing of it: the verdict is `valid` when something was measured.
 //!
@@ -22,13 +22,15 @@ use super::facts::{Facts, KeyId, SightId, WriteId};
 use super::findings::evidence;
 use super::stamp::Stamp;
 use super::{Check, CheckResult, Verdict};
-use crate::history::History;
+use crate::history::{History, Level};
 
 /// The check.
 pub struct Staleness;
 
 /// Upper bounds of the ages by which P(stale) is given, ms since the last acknowledged write.
 const AGES_MS: [u64; 6] = [1, 10, 100, 1_000, 10_000, u64::MAX];
+/// The same for each level: there the first hundred milliseconds are what is asked about.
+const FINE_MS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 10_000, u64::MAX];
 
 impl Check for Staleness {
     fn name(&self) -> &'static str {
@@ -41,12 +43,22 @@ impl Check for Staleness {
 
     fn check(&self, history: &History) -> CheckResult {
         let facts = Facts::new(history);
-        let mut figures = Figures::new();
+        let mut figures = Figures::new(&AGES_MS);
+        let mut levels: Vec<(Level, &str, Figures)> =
+            Level::ALL.into_iter().map(|(level, name)| (level, name, Figures::new(&FINE_MS))).collect();
         for (writes, reads) in by_key(&facts) {
             figures.measure(&facts, &writes, &reads);
+            for (level, _, figures) in &mut levels {
+                let reads: Vec<SightId> =
+                    reads.iter().copied().filter(|id| facts.sight(*id).is_at(*level)).collect();
+                figures.measure(&facts, &writes, &reads);
+            }
         }
-        let reads: u64 = figures.ages.iter().map(|age| age.0).sum();
-        let stale: u64 = figures.ages.iter().map(|age| age.1).sum();
+        let (reads, stale) = figures.totals();
+        let mut stats = figures.stats();
+        let levels = levels.iter().filter(|(_, _, figures)| figures.totals().0 > 0);
+        let levels = levels.map(|(_, name, figures)| ((*name).to_owned(), Json::Object(figures.stats())));
+        stats.insert("levels".into(), Json::Object(levels.collect()));
         let verdict = if reads > 0 { Verdict::Valid } else { Verdict::Unknown };
         CheckResult {
             verdict,
@@ -56,7 +68,7 @@ impl Check for Staleness {
             violations: Vec::new(),
             violations_total: 0,
             excused: 0,
-            stats: figures.stats(reads, stale),
+            stats,
         }
     }
 }
@@ -85,18 +97,26 @@ fn by_key(facts: &Facts) -> Vec<(Vec<WriteId>, Vec<SightId>)> {
 struct Figures {
     versions: Histogram<u64>,
     behind_us: Histogram<u64>,
+    /// Upper bounds of ages, ms, ascending; the last one is never reached.
+    bounds_ms: &'static [u64],
     /// Reads and stale reads by age.
-    ages: [(u64, u64); AGES_MS.len()],
+    ages: Vec<(u64, u64)>,
 }
 
 impl Figures {
-    fn new() -> Self {
+    fn new(bounds_ms: &'static [u64]) -> Self {
         let histogram = || {
             // Only a precision above 5 digits could fail.
             #[expect(clippy::expect_used)]
             Histogram::new(3).expect("3 digits are a valid precision")
         };
-        Figures { versions: histogram(), behind_us: histogram(), ages: Default::default() }
+        let ages = vec![(0, 0); bounds_ms.len()];
+        Figures { versions: histogram(), behind_us: histogram(), bounds_ms, ages }
+    }
+
+    /// Reads and stale reads.
+    fn totals(&self) -> (u64, u64) {
+        self.ages.iter().fold((0, 0), |(reads, stale), age| (reads + age.0, stale + age.1))
     }
 
     fn measure(&mut self, facts: &Facts, writes: &[WriteId], reads: &[SightId]) {
@@ -116,13 +136,10 @@ impl Figures {
             }
             let Some(last_ns) = last_ns else { continue };
             // How many ranks are certainly above what was read.
-            let above = match read.stamp {
-                Some(stamp) => ranks.len() - ranks.partition_point(|rank| !stamp.is_below(*rank)),
-                None => ranks.len(),
-            };
+            let above = ranks.len() - ranks.partition_point(|rank| !facts.is_below(read, *rank));
             let (versions, first_ns) = missed.of_the_first(above);
             let age_ms = (read.asked_ns() - last_ns) / 1_000_000;
-            let bucket = AGES_MS.iter().position(|bound| age_ms < *bound).unwrap_or(AGES_MS.len() - 1);
+            let bucket = self.bounds_ms.partition_point(|bound| *bound <= age_ms).min(self.ages.len() - 1);
             self.ages[bucket].0 += 1;
             self.ages[bucket].1 += u64::from(versions > 0);
             // Grows as needed; an error would mean more than 2^64 of them.
@@ -133,11 +150,12 @@ impl Figures {
         }
     }
 
-    fn stats(&self, reads: u64, stale: u64) -> serde_json::Map<String, Json> {
+    fn stats(&self) -> serde_json::Map<String, Json> {
+        let (reads, stale) = self.totals();
         let share = |stale: u64, reads: u64| if reads == 0 { 0.0 } else { stale as f64 / reads as f64 };
         let ms = |us: u64| us as f64 / 1e3;
         let mut from = 0;
-        let ages = AGES_MS.iter().zip(&self.ages).map(|(bound, (reads, stale))| {
+        let ages = self.bounds_ms.iter().zip(&self.ages).map(|(bound, (reads, stale))| {
             let until = (*bound != u64::MAX).then_some(*bound);
             let row =
                 json!({"from_ms": from, "until_ms": until, "reads": reads, "p_stale": share(*stale, *reads)});
@@ -147,6 +165,8 @@ impl Figures {
         let ages: Vec<Json> = ages.collect();
         let behind = |quantile| ms(self.behind_us.value_at_quantile(quantile));
         let stats = json!({
+            "reads": reads,
+            "stale_reads": stale,
             "p_stale": share(stale, reads),
             "versions_behind": {
                 "p50": self.versions.value_at_quantile(0.5),

@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, KeyId, NodeId, Sight, SightId, Witness, Write, WriteId};
 use super::stamp::Stamp;
-use crate::history::{Fault, Outcome, Value};
+use crate::history::{Fault, Level, Outcome, Value};
 
 /// `3.214 s`
 pub fn at(ns: u64) -> String {
@@ -50,7 +50,10 @@ impl<'h> Facts<'h> {
             _ => format!("asked at {}, outcome unknown", at(write.op.invoked_ns)),
         };
         let (process, key, node) = (write.op.process, self.key_name(write.key), self.node_name(write.node));
-        format!("process {process} wrote {key} = {} at {node}{stamp}, {end}", write.op.value)
+        match write.deletes() {
+            true => format!("process {process} deleted {key} at {node}{stamp}, {end}"),
+            false => format!("process {process} wrote {key} = {} at {node}{stamp}, {end}", write.op.value),
+        }
     }
 
     /// `B answered 17 (ts 9 of B) to a read of k1 by process 3 at 2.001 s`
@@ -59,11 +62,17 @@ impl<'h> Facts<'h> {
         let (node, key) = (self.node_name(sight.node), self.key_name(sight.key));
         let what = self.show(sight.value, sight.stamp);
         let when = at(sight.answered_ns());
+        let read = match sight.op.level() {
+            Some(Level::Strong) => "a strong read",
+            Some(Level::Session) => "a session read",
+            Some(Level::Eventual) => "an eventual read",
+            _ => "a read",
+        };
         if sight.is_nil() {
             return match sight.op.snapshot {
                 Some(_) => format!("{node} held no {key} at {when}"),
                 None => format!(
-                    "{node} answered that there is no {key} to a read by process {} at {when}",
+                    "{node} answered that there is no {key} to {read} by process {} at {when}",
                     sight.op.process
                 ),
             };
@@ -71,7 +80,7 @@ impl<'h> Facts<'h> {
         match sight.op.snapshot {
             Some(_) => format!("{node} held {what} under {key} at {when}"),
             None => {
-                format!("{node} answered {what} to a read of {key} by process {} at {when}", sight.op.process)
+                format!("{node} answered {what} to {read} of {key} by process {} at {when}", sight.op.process)
             }
         }
     }

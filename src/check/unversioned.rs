@@ -30,7 +30,7 @@ impl Shown {
         }
         for (id, sight) in facts.sights.iter().enumerate() {
             let same_key = |writer: &WriteId| facts.write(*writer).key == sight.key;
-            if let Some(writer) = sight.writer.filter(same_key) {
+            if let Some(writer) = sight.writer.filter(same_key).filter(|_| sight.is_local()) {
                 shown.add(facts, writer, sight.node, Witness::Sight(id as SightId));
             }
         }
@@ -77,6 +77,9 @@ impl Shown {
         latest.sort_unstable();
         for &(node, op) in &finals.nodes {
             let held = finals.held(node, key).filter(|id| !facts.sight(*id).is_nil());
+            if held.is_none() && facts.deletes.any(key, op.end_ns()) {
+                continue;
+            }
             for &write in &latest {
                 let witness = match held {
                     None => None,

@@ -1,7 +1,7 @@
 //! The names a workload may use of what other modules register.
 
 /// Checks of the design that this version does not support.
-pub const LATER_CHECKS: &[&str] = &["quorum", "leader", "total-order", "log"];
+pub const LATER_CHECKS: &[&str] = &["total-order", "log"];
 
 /// Kinds of load, each with the operations its `mix` may name.
 pub const KNOWN_LOADS: &[(&str, &[&str])] =

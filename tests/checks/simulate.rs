@@ -71,7 +71,8 @@ fn never_blamed(seeds: std::ops::Range<u64>) {
         }
     }
     // Silence counts only where something could have been said.
-    for check in CHECKS {
+    // A store without quorums and leaders gives these nothing to judge.
+    for check in CHECKS.iter().filter(|check| !["quorum", "leader"].contains(&check.name())) {
         let valid = verdicts.get(&(check.name(), Verdict::Valid)).copied().unwrap_or(0);
         assert!(valid > runs / 3, "{} was valid only {valid} times: {verdicts:?}", check.name());
     }

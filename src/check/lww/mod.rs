@@ -17,7 +17,7 @@
 //! **Complexity.** O(n log n): one replay in order of time, hash tables by key, node and life.
 //!
 //! **Soundness.** Everything is compared by version, never by real time alone: the last write in real time need not
-//! win. Each single rule is a consequence of the contract and the excuses in [`facts`](super::facts): versions at a node
+//! win. Only plain reads and snapshots tell what a node holds. Each single rule is a consequence of the contract and the excuses in [`facts`](super::facts): versions at a node
 //! only grow within what binds it; a timestamp is above all that the node had seen, of which what it *showed* is a
 //! part; a version names one event of one node. Two writes share a version legitimately only across a restart that
 //! lets the node forget its clock, so the same life must be certain, or the earlier acknowledgement durable.
@@ -89,13 +89,15 @@ fn judge_replay(facts: &Facts, finals: Option<&Finals>, findings: &mut Findings<
     let mut clock: Floor<NodeId> = Floor::new();
     let mut pairs = 0;
     replay(facts, |moment| match moment {
+        Moment::Asked(Witness::Sight(id)) | Moment::Answered(Witness::Sight(id))
+            if !facts.sight(id).is_local() => {}
         Moment::Asked(Witness::Sight(id)) => {
             let sight = facts.sight(id);
             let floor = held.binding(facts, (sight.node, sight.key), sight.node, sight.answered_ns());
             let Some((floor, witness)) = floor else { return };
             pairs += 1;
             let lost = finals.is_some_and(|finals| told_as_lost(facts, finals, witness, id));
-            if sight.is_below(floor) && !lost {
+            if facts.is_below(sight, floor) && !lost {
                 findings.add(facts, Found::Backwards { before: witness, after: id });
             }
         }

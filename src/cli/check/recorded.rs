@@ -117,7 +117,15 @@ fn plan(names: &[String], history: &History) -> Vec<(String, CheckMode)> {
         "staleness" | "availability" => CheckMode::Reported,
         _ => CheckMode::Required,
     };
-    CHECKS.iter().map(|check| (check.name().to_owned(), mode(check.name()))).collect()
+    // Nobody asked: what is promised only by a store with quorums and leaders is not asked of one without.
+    let fits = |name: &str| match name {
+        "quorum" => history.contract.write_quorum.is_some(),
+        "leader" => history.ops.iter().any(|op| op.claim.as_ref().is_some_and(|claim| claim.role.is_some())),
+        "lww" => history.contract.write_quorum.is_none(),
+        _ => true,
+    };
+    let fitting = CHECKS.iter().map(|check| check.name()).filter(|name| fits(name));
+    fitting.map(|name| (name.to_owned(), mode(name))).collect()
 }
 
 fn run(name: String, mode: CheckMode, history: &History) -> Checked {

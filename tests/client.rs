@@ -8,7 +8,11 @@ mod connections;
 mod load;
 #[path = "client/protocols.rs"]
 mod protocols;
+#[path = "client/quorum.rs"]
+mod quorum;
 #[path = "client/recorder.rs"]
 mod recorder;
+#[path = "client/routes.rs"]
+mod routes;
 #[path = "client/serve.rs"]
 mod serve;

@@ -38,7 +38,7 @@ pub struct Answer {
     pub unsupported: bool,
     /// What the session's next requests carry, where the answer gave something.
     pub token: Option<Arc<str>>,
-    /// Who should have been asked instead, by id or address; the first that is known counts.
+    /// `fail`: who should have been asked instead, by id or address; the first that is known counts.
     pub hints: Vec<String>,
     /// Nobody listens where the node should be, so nothing was sent.
     pub refused: bool,

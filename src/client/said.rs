@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::answer::{Answer, Body, Place, number_of, text_of};
-use crate::history::{Claim, Number};
+use crate::history::{Claim, Number, Outcome};
 
 /// The longest token that is kept, bytes: it goes into every later request of its session.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -44,11 +44,14 @@ impl Sayings {
             let fits = |text: &str| text.len() <= MAX_TOKEN_BYTES && !text.contains(char::is_control);
             text_of(&found).filter(|text| fits(text)).map(|text| text.as_ref().into())
         });
-        answer.hints = body
-            .find(&self.hint)
-            .filter_map(|found| text_of(&found).map(Cow::into_owned))
-            .take(MAX_HINTS)
-            .collect();
+        // Many answers name the leader; it matters only where nothing was done.
+        if answer.outcome == Outcome::Fail {
+            answer.hints = body
+                .find(&self.hint)
+                .filter_map(|found| text_of(&found).map(Cow::into_owned))
+                .take(MAX_HINTS)
+                .collect();
+        }
     }
 
     fn claim(&self, body: &Body<'_>) -> Claim {

@@ -119,8 +119,21 @@ impl Connection {
     /// # Errors
     /// [`HttpError::Broken`], also for an answer longer than 64 MiB.
     pub async fn call(&mut self, path: &str, body: Option<Bytes>) -> Result<(StatusCode, Bytes), HttpError> {
-        self.sender.ready().await.map_err(broken)?;
         let method = if body.is_some() { Method::POST } else { Method::GET };
+        self.send(method, path, body).await
+    }
+
+    /// As [`Connection::call`], by another method.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<(StatusCode, Bytes), HttpError> {
+        self.sender.ready().await.map_err(broken)?;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url.prefix))

@@ -22,7 +22,7 @@ use crate::serve::{HASTY, PATIENT, answering, http, lab2, nobody, request, serve
 
 const OK: &str = r#"{"ok":true,"value":17,"ts":9,"origin":"B"}"#;
 
-fn spec(clients: u32, rate: f64, duration_ms: u64) -> LoadSpec {
+pub fn spec(clients: u32, rate: f64, duration_ms: u64) -> LoadSpec {
     LoadSpec {
         kind: "register".into(),
         clients,
@@ -38,11 +38,11 @@ fn spec(clients: u32, rate: f64, duration_ms: u64) -> LoadSpec {
 }
 
 /// A load's surroundings.
-struct Stage {
+pub struct Stage {
     _folder: TempDir,
     history: PathBuf,
-    targets: Arc<Targets>,
-    plan: Arc<Plan>,
+    pub targets: Arc<Targets>,
+    pub plan: Arc<Plan>,
 }
 
 impl Stage {
@@ -50,7 +50,7 @@ impl Stage {
         Self::speaking(lab2(), spec, nodes, timeout, max_in_flight)
     }
 
-    fn speaking(
+    pub fn speaking(
         protocol: Arc<Protocol>,
         spec: &LoadSpec,
         nodes: &[SocketAddr],
@@ -67,12 +67,12 @@ impl Stage {
         Self { _folder: folder, history, targets, plan }
     }
 
-    async fn run(&self) -> LoadStats {
+    pub async fn run(&self) -> LoadStats {
         let (_stop, stopped) = watch::channel(false);
         load::run(Arc::clone(&self.plan), Arc::clone(&self.targets), Instant::now(), stopped).await
     }
 
-    fn events(&self) -> Vec<Json> {
+    pub fn events(&self) -> Vec<Json> {
         events(&self.history)
     }
 }

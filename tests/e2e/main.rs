@@ -11,4 +11,5 @@ mod hostile;
 mod kills;
 mod python;
 mod quorum;
+mod quorum_nodes;
 mod support;

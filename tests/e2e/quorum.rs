@@ -1,80 +1,123 @@
-//! Quorum stores as students write them, in Python and in JavaScript, under shipped workloads: what their `expected:`
-//! headers say must come of it.
+//! The bundled store with a leader: killed in turn, found without a leader, and its histories judged again.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
+use harness::history::{History, Op, Outcome, Phase, reader};
 use serde_json::json;
 
-use crate::support::{Lab, check, javascript, python, side_by_side};
+use crate::support::{Ended, Lab, check};
 
-/// Shares a machine of two cores with the other tests.
-const WIDTH: usize = 3;
-
-/// A script below `tests/nodes/quorum/`, the workload that is to judge it, and the kinds of violation that name its bug.
-type Case = (&'static str, &'static str, &'static [&'static str]);
-
-const CASES: &[Case] = &[
-    ("quorum_ok.py", "outage", &[]),
-    ("quorum_ok.js", "outage", &[]),
-    ("quorum_ok.py", "leader-kill", &[]),
-    ("quorum_ok.js", "leader-kill", &[]),
-    ("first_answer_wins.py", "lag", &["stale-strong-read"]),
-    ("first_answer_wins.js", "lag", &["stale-strong-read"]),
-    ("delete_not_replicated.py", "delete", &["stale-strong-read"]),
-    ("delete_not_replicated.js", "delete", &["diverged", "undeleted"]),
-    ("pending_never_filled.py", "lag", &["read-your-writes"]),
-    ("pending_never_filled.js", "lag", &["read-your-writes"]),
-    ("url_sorts_first.py", "outage", &["no-leader"]),
-    ("url_sorts_first.js", "outage", &["no-leader"]),
-];
-
-/// `valid`, or the check that finds the bug.
-fn expected(script: &Path) -> String {
-    let text = std::fs::read_to_string(script).unwrap();
-    let line = text.lines().find_map(|line| line.split_once("expected: "));
-    line.unwrap_or_else(|| panic!("{} has no `expected:`", script.display())).1.to_owned()
+/// A shipped workload of the store, with other faults and as short as a test may be.
+fn lab(name: &str, faults: &str) -> Lab {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("workloads/quorum/{name}.toml"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let (head, rest) = text.split_once("[[fault]]").unwrap();
+    let tail = &rest[rest.find("[settle]").unwrap()..];
+    let lab = Lab::new(&format!("quorum-{name}"));
+    std::fs::write(lab.file(), format!("{head}{faults}{tail}")).unwrap();
+    lab
 }
 
-#[test]
-fn nodes_in_python_and_javascript_are_what_their_headers_say() {
-    let cases: Vec<_> = CASES.iter().map(|case| (case.0, *case)).collect();
-    side_by_side(WIDTH, &cases, |(script, workload, kinds)| keeps_its_word(script, workload, kinds));
-}
-
-fn keeps_its_word(script: &str, workload: &str, kinds: &[&str]) {
-    let below = format!("quorum/{script}");
-    let (node, protocol) = if script.ends_with(".py") {
-        (python(&below), "quorum-snake")
-    } else {
-        (javascript(&below), "quorum")
-    };
-    let Some(node) = node else { return };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let expected = expected(&root.join("tests/nodes").join(below));
-    let file: PathBuf = root.join(format!("workloads/quorum/{workload}.toml"));
+fn run(lab: &Lab, more: &[&str]) -> Ended {
     let sets = [
-        format!("client.protocol={protocol}"),
-        "client.timeout=3s".to_owned(),
-        "cluster.ready-within=60s".to_owned(),
-        // Whoever never elects is waited for so long.
-        format!("cluster.elect-within={}", if expected == "leader" { "6s" } else { "30s" }),
-        "load.rate=50".to_owned(),
-        "settle.within=30s".to_owned(),
+        "--json",
+        "--quiet",
+        "--seed=7",
+        "--set=load.duration=6s",
+        "--set=load.rate=60",
+        "--set=client.timeout=3s",
+        "--set=cluster.ready-within=60s",
+        "--set=settle.within=20s",
     ];
-    let lab = Lab::new(&format!("quorum-{workload}"));
-    let mut arguments = vec!["--json", "--quiet", "--node", &node];
-    arguments.extend(sets.iter().flat_map(|set| ["--set", set.as_str()]));
-    let ended = lab.start_file(&file, &arguments).wait();
-    lab.nothing_left();
+    lab.run(&[&sets, more].concat())
+}
+
+fn ok<'h>(history: &'h History, f: &'h str) -> impl Iterator<Item = &'h Op> {
+    history.ops.iter().filter(move |op| &*op.f == f && op.outcome == Outcome::Ok)
+}
+
+/// Whoever leads is killed at the latest when its own turn comes.
+#[test]
+fn every_node_is_killed_in_turn() {
+    let kills: Vec<String> = [("A", "1s"), ("B", "2500ms"), ("C", "4s")]
+        .map(|(node, at)| format!("[[fault]]\nat = \"{at}\"\nfor = \"900ms\"\nkill = \"{node}\"\n"))
+        .to_vec();
+    let lab = lab("outage", &kills.concat());
+    let ended = run(&lab, &["--set=checks.durability=reported"]);
+    ended.expect_code(0);
     let results = ended.json();
-    assert_eq!(results["bypasses"], json!([]), "{script} talks past its links");
-    assert_eq!(results["not_understood"], json!([]), "{script}");
-    if expected == "valid" {
-        ended.expect_code(0);
-        return;
+    for name in ["convergence", "linearizability"] {
+        assert_eq!(check(&results, name)["verdict"], "valid", "{results}");
     }
-    ended.expect_code(1);
-    let found = check(&results, &expected);
-    let kind = found["violations"][0]["kind"].as_str().unwrap_or("none");
-    assert!(found["verdict"] == "invalid" && kinds.contains(&kind), "{script}: {found}");
+
+    let history = reader::read(&lab.history()).unwrap();
+    for f in ["write", "delete", "strong-read", "session-read", "eventual-read", "snapshot", "status"] {
+        assert!(ok(&history, f).count() > 0, "no {f} succeeded");
+    }
+    let contract = &history.contract;
+    assert_eq!(
+        (contract.write_quorum, contract.read_quorum, contract.elect_within_ms),
+        (Some(2), Some(2), Some(5000))
+    );
+    // Nobody wrote before somebody led, and everything acknowledged says where, by how many and in which term.
+    let first_write = ok(&history, "write").map(|op| op.invoked_ns).min().unwrap();
+    let leads = |op: &&Op| op.claim.as_ref().is_some_and(|claim| claim.leads());
+    assert!(ok(&history, "status").filter(leads).any(|op| op.end_ns() < first_write));
+    let mut leaders = BTreeSet::new();
+    for op in ok(&history, "write").chain(ok(&history, "delete")) {
+        let claim = op.claim.as_ref().unwrap_or_else(|| panic!("{op:?} claims nothing"));
+        assert_eq!((claim.achieved, claim.leader.as_deref()), (Some(true), op.node.as_deref()), "{op:?}");
+        assert!(claim.acks >= Some(2) && op.version.is_some(), "{op:?}");
+        assert!(&*op.f == "write" || op.value.is_nil());
+        leaders.insert((claim.term.unwrap(), claim.leader.clone().unwrap()));
+    }
+    assert!(leaders.len() > 1, "the leader was killed: {leaders:?}");
+    let terms: BTreeSet<u64> = leaders.iter().map(|(term, _)| *term).collect();
+    assert_eq!(terms.len(), leaders.len(), "two leaders in one term: {leaders:?}");
+    // The status of nodes is no load.
+    let main = history.phase_began_ns(Phase::Main).unwrap();
+    let heal = history.phase_began_ns(Phase::Heal).unwrap();
+    let load = history.ops.iter().filter(|op| !matches!(&*op.f, "status" | "snapshot"));
+    let load = load.filter(|op| (main..=heal).contains(&op.invoked_ns)).count() as u64;
+    let counted = ["ok", "fail", "info"].map(|outcome| results["load"][outcome].as_u64().unwrap());
+    assert_eq!(counted.iter().sum::<u64>(), load);
+    // Again from the history alone.
+    let (code, out, err) = lab.check(&lab.history());
+    assert_eq!(code, Some(0), "{out}{err}");
+}
+
+/// One clear line instead of a thousand failed writes.
+#[test]
+fn a_cluster_that_never_elects_anybody_is_given_no_load() {
+    let lab = lab("outage", "");
+    let node = "{{ harness }} node quorum --bug url-sorts-first";
+    let ended =
+        run(&lab, &["--node", node, "--set=cluster.ready-within=5s", "--set=cluster.elect-within=2s"]);
+    let results = ended.json();
+    let said = match check_of_leaders(&results) {
+        // The check says it with the operations that prove it.
+        true => {
+            ended.expect_code(1);
+            results["notes"].clone()
+        }
+        false => {
+            ended.expect_code(4);
+            json!([results["failures"][0]["what"]])
+        }
+    };
+    let said = said[0].as_str().unwrap();
+    assert!(said.starts_with("no leader was ever elected, "), "{said}");
+    for node in ["A", "B", "C"] {
+        assert!(said.contains(&format!("{node} says follower in term ")), "{said}");
+    }
+    let history = reader::read(&lab.history()).unwrap();
+    assert!(history.ops.iter().all(|op| &*op.f == "status"), "nothing else was asked");
+    assert!(ok(&history, "status").count() >= 3, "what they said is in the history");
+    assert!(history.phase_began_ns(Phase::Main).is_none());
+}
+
+/// Whether the results have a violated check `leader`.
+fn check_of_leaders(results: &serde_json::Value) -> bool {
+    results["checks"].as_array().unwrap().iter().any(|check| check["name"] == "leader")
 }

@@ -242,3 +242,33 @@ fn the_newer_version_stays_whichever_way_it_comes() {
         json!({"k": {"value": "new", "version": first + 1}, "only here": {"value": 1, "version": first + 2}});
     assert_eq!(agreed["store"], expected);
 }
+
+#[test]
+fn the_client_talks_to_it_by_hand() {
+    let root = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(&command("2", "2", ""), root.path());
+    let leader = cluster.leader();
+    let client = |node: &Node, words: &[&str]| {
+        let url = format!("http://127.0.0.1:{}", node.port);
+        let arguments = [&["client", "--node", &url, "--store", "quorum"], words].concat();
+        let output = Command::new(HARNESS).args(arguments).output().unwrap();
+        (output.status.code(), serde_json::from_slice::<Json>(&output.stdout).unwrap_or_default())
+    };
+    let (code, written) = client(&cluster.nodes[leader], &["put", "a b", "17"]);
+    assert_eq!((code, &written["value"]), (Some(0), &json!(17)));
+    let token = written["token"].to_string();
+    for level in [&["--consistency", "strong"][..], &["--consistency", "read_your_writes", "--token", &token]]
+    {
+        let (code, answer) = client(&cluster.nodes[(leader + 1) % 3], &[&["get", "a b"], level].concat());
+        assert_eq!((code, &answer["value"], &answer["consistency"]), (Some(0), &json!(17), &json!(level[1])));
+    }
+    let (code, answer) = client(&cluster.nodes[(leader + 1) % 3], &["delete", "a b"]);
+    assert_eq!((code, &answer["leaderId"]), (Some(1), &json!(cluster.nodes[leader].id)));
+    assert_eq!(client(&cluster.nodes[leader], &["delete", "a b"]).0, Some(0));
+    assert_eq!(client(&cluster.nodes[leader], &["get", "a b"]).0, Some(1));
+    assert_eq!(client(&cluster.nodes[leader], &["status"]).1["role"], "leader");
+
+    let output = Command::new(HARNESS).args(["client", "delete", "x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--store quorum"));
+}

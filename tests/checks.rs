@@ -14,8 +14,14 @@ mod foreign;
 mod innocent;
 #[path = "checks/ladder.rs"]
 mod ladder;
+#[path = "checks/leaders.rs"]
+mod leaders;
+#[path = "checks/levels.rs"]
+mod levels;
 #[path = "checks/oracle.rs"]
 mod oracle;
+#[path = "checks/quorums.rs"]
+mod quorums;
 #[path = "checks/reading.rs"]
 mod reading;
 #[path = "checks/sim.rs"]

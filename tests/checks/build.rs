@@ -5,9 +5,12 @@ use std::path::Path;
 use harness::check::{CheckResult, Verdict, find};
 use harness::history::{History, reader};
 
+#[path = "build_quorum.rs"]
+pub mod quorum;
+
 pub struct Build {
-    contract: String,
-    events: Vec<(u64, String)>,
+    pub contract: String,
+    pub events: Vec<(u64, String)>,
 }
 
 /// A history of nodes A, B and C that ran from 0 to 1000 ms, then settled for 500 ms.

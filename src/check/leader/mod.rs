@@ -165,12 +165,13 @@ fn judge_windows<'h>(facts: &Facts<'h>, findings: &mut Findings<Found<'h>>) -> u
     let long = |from_ns: u64, to_ns: u64| to_ns - from_ns >= elect_ns;
     for window in windows(&reach, history, reach.total() / 2 + 1) {
         judged += u64::from(long(window.from_ns, window.until_ns));
-        for (from_ns, to_ns) in leaderless(&answers, window) {
-            if !long(from_ns, to_ns) || !answers.awake(window.group, from_ns, to_ns) {
-                continue;
-            }
-            let last = members(window.group).map(|node| answers.last_of_many(node, from_ns, to_ns));
-            if let Some(last) = last.collect::<Option<Vec<&Op>>>() {
+        let quiet = leaderless(&answers, window).into_iter();
+        for (from_ns, to_ns) in
+            quiet.flat_map(|(from_ns, to_ns)| answers.awake(window.group, true, from_ns, to_ns))
+        {
+            let last =
+                members(window.group).map(|node| answers.statuses(node, from_ns, to_ns).last().copied());
+            if let (true, Some(last)) = (long(from_ns, to_ns), last.collect::<Option<Vec<&Op>>>()) {
                 let group = reach.names(window.group);
                 findings.add(facts, Found::Nobody { group, from_ns, to_ns, elect_ms, last });
             }

@@ -1,23 +1,23 @@
 //! Writes refused although a majority with W replicas could serve.
 //!
 //! What is promised (`elect-within`): once a majority can talk, it has a leader that serves within that time. A window
-//! ([`windows`](crate::check::reach::windows)) has such a majority; what is left of it after `elect-within` must be
-//! at least [`LEAST_NS`] long, and of the writes begun and answered in there *not one* was acknowledged, of at least
-//! [`LEAST_WRITES`].
+//! ([`windows`](crate::check::reach::windows)) has such a majority. What is left of it after `elect-within` must be at least
+//! [`LEAST_NS`] long, and of the writes begun and answered in there *not one* was acknowledged, of at least [`LEAST_WRITES`].
 //!
 //! A correct store looks like that, too:
-//! - where the writes went to followers, which may refuse them. So they must have gone to a node that said that it leads
-//!   whenever it was asked, or to every node of the majority;
-//! - on a machine that has no time for it. So all nodes of the majority must have answered other things promptly, in each
-//!   part of the window, before and after `elect-within`. One acknowledged write anywhere in it is enough to say nothing.
+//! - where the writes went to followers, which may refuse them. So they must have gone to a node while it said, before and
+//!   after, that it leads in one term; or to every node of the majority;
+//! - on a machine that has no time for it. So only stretches count throughout which all nodes of the majority answered other
+//!   things promptly, and `elect-within` counts from the beginning of such a stretch. One acknowledged write anywhere in the
+//!   window is enough to say nothing.
 
 use super::found::Found;
 use super::{Declared, acked};
 use crate::check::facts::{Facts, WriteId};
 use crate::check::findings::Findings;
 use crate::check::reach::answers::Answers;
-use crate::check::reach::windows::{Window, windows};
-use crate::check::reach::{MARGIN_NS, Reach, members};
+use crate::check::reach::windows::windows;
+use crate::check::reach::{MARGIN_NS, Nodes, Reach, members};
 
 /// What must be left of a window after the time to elect a leader, ns.
 const LEAST_NS: u64 = 1_000_000_000;
@@ -35,29 +35,37 @@ pub fn judge(facts: &Facts, reach: &Reach, declared: Declared, findings: &mut Fi
     let answers = Answers::new(reach, history);
     let mut judged = 0;
     for window in windows(reach, history, majority.max(quorum) as usize) {
-        let due_ns = window.from_ns.saturating_add(elect_ns);
-        if due_ns.saturating_add(LEAST_NS) > window.until_ns {
+        let serving_ns = window.from_ns.saturating_add(elect_ns);
+        if served(facts, serving_ns, window.until_ns) {
+            judged += 1;
             continue;
         }
-        let awake = answers.awake(window.group, window.from_ns, due_ns)
-            && answers.awake(window.group, due_ns, window.until_ns);
-        if !awake {
-            continue;
-        }
-        judged += u64::from(written(facts, due_ns, window.until_ns));
-        if let Some((refused, leader)) = all_refused(facts, reach, &answers, window, due_ns) {
-            let group = reach.names(window.group).into_iter().map(str::to_owned).collect();
-            let leader = leader.map(|node| reach.names(1 << node)[0].to_owned());
-            let span = (window.from_ns, due_ns, window.until_ns);
-            findings.add(facts, Found::Refused { refused, group, leader, span, quorum });
+        for (from_ns, until_ns) in answers.awake(window.group, false, window.from_ns, window.until_ns) {
+            let due_ns = from_ns.saturating_add(elect_ns);
+            if due_ns.saturating_add(LEAST_NS) > until_ns {
+                continue;
+            }
+            if let Some((refused, leader)) =
+                all_refused(facts, reach, &answers, window.group, (due_ns, until_ns))
+            {
+                judged += 1;
+                let group = reach.names(window.group).into_iter().map(str::to_owned).collect();
+                let leader = leader.map(|node| reach.names(1 << node)[0].to_owned());
+                let span = (from_ns, due_ns, until_ns);
+                findings.add(facts, Found::Refused { refused, group, leader, span, quorum });
+                break;
+            }
         }
     }
     judged
 }
 
-fn written(facts: &Facts, from_ns: u64, to_ns: u64) -> bool {
-    let ended = |id: WriteId| facts.write(id).op.returned_ns.is_some_and(|returned_ns| returned_ns <= to_ns);
-    within(facts, from_ns, to_ns).filter(|id| ended(*id)).count() >= LEAST_WRITES
+/// Whether any write was acknowledged in the interval.
+fn served(facts: &Facts, from_ns: u64, to_ns: u64) -> bool {
+    facts
+        .writes
+        .iter()
+        .any(|write| acked(write) && write.op.invoked_ns <= to_ns && write.acked_ns() >= from_ns)
 }
 
 /// The writes invoked in the interval.
@@ -73,17 +81,9 @@ fn all_refused(
     facts: &Facts,
     reach: &Reach,
     answers: &Answers,
-    window: Window,
-    due_ns: u64,
+    group: Nodes,
+    (due_ns, until_ns): (u64, u64),
 ) -> Option<(Vec<WriteId>, Option<usize>)> {
-    let until_ns = window.until_ns;
-    let served = facts
-        .writes
-        .iter()
-        .any(|write| acked(write) && write.op.invoked_ns <= until_ns && write.acked_ns() >= due_ns);
-    if served {
-        return None;
-    }
     let mut refused: Vec<Vec<WriteId>> = vec![Vec::new(); reach.total()];
     for id in within(facts, due_ns, until_ns) {
         let write = facts.write(id);
@@ -93,19 +93,26 @@ fn all_refused(
             refused[node].push(id);
         }
     }
-    let led = |node: &usize| answers.led_throughout(*node, due_ns, until_ns);
-    if let Some(leader) = members(window.group).find(led) {
-        let mut ids = refused.swap_remove(leader);
-        ids.truncate(LEAST_WRITES);
-        return (ids.len() == LEAST_WRITES).then_some((ids, Some(leader)));
+    for node in members(group) {
+        let Some((from_ns, to_ns)) = answers.led(node, due_ns, until_ns) else { continue };
+        let during = |id: &&WriteId| {
+            let op = facts.write(**id).op;
+            op.invoked_ns > from_ns && op.returned_ns.is_some_and(|returned_ns| returned_ns < to_ns)
+        };
+        let ids: Vec<WriteId> = refused[node].iter().filter(during).take(LEAST_WRITES).copied().collect();
+        if to_ns - from_ns >= LEAST_NS && ids.len() == LEAST_WRITES {
+            return Some((ids, Some(node)));
+        }
     }
-    let each = members(window.group).all(|node| refused[node].len() >= LEAST_EACH);
-    let all: usize = members(window.group).map(|node| refused[node].len()).sum();
+    let each = members(group).all(|node| refused[node].len() >= LEAST_EACH);
+    let all: usize = members(group).map(|node| refused[node].len()).sum();
     if !each || all < LEAST_WRITES {
         return None;
     }
-    let mut ids: Vec<WriteId> =
-        members(window.group).flat_map(|node| refused[node].iter().take(LEAST_EACH).copied()).collect();
+    let few = |node: usize| {
+        refused[node].iter().take(LEAST_WRITES.div_ceil(group.count_ones() as usize).max(LEAST_EACH))
+    };
+    let mut ids: Vec<WriteId> = members(group).flat_map(few).copied().collect();
     ids.sort_unstable();
     Some((ids, None))
 }

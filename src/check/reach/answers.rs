@@ -8,13 +8,15 @@ use crate::history::{History, Op, Outcome};
 
 /// An answer that took longer is no sign of a machine that has time, ns.
 const PROMPT_NS: u64 = 250_000_000;
-/// A stretch is divided into so many parts, in each of which every node must have answered promptly.
-const PARTS: u64 = 4;
+/// A stretch is divided into slots of at least so long, ns, in each of which every node must have answered promptly.
+const SLOT_NS: u64 = 500_000_000;
 
 /// The answers of each node, by the number it has in [`Reach`].
 pub struct Answers<'h> {
-    /// Answers to whatever, in order of their return.
+    /// When it answered promptly, whatever it was asked, ns, ascending.
     prompt: Vec<Vec<u64>>,
+    /// When it told its role promptly, ns, ascending.
+    told: Vec<Vec<u64>>,
     /// Answered status questions that tell a role, in order of invocation.
     statuses: Vec<Vec<&'h Op>>,
 }
@@ -22,34 +24,58 @@ pub struct Answers<'h> {
 impl<'h> Answers<'h> {
     /// Indexes a history.
     pub fn new(reach: &Reach, history: &'h History) -> Self {
-        let mut answers =
-            Answers { prompt: vec![Vec::new(); reach.total()], statuses: vec![Vec::new(); reach.total()] };
+        let (none, total) = (Vec::new(), reach.total());
+        let mut answers = Answers {
+            prompt: vec![none.clone(); total],
+            told: vec![none; total],
+            statuses: vec![Vec::new(); total],
+        };
         for op in &history.ops {
             let Some(node) = op.node.as_deref().and_then(|node| reach.find(node)) else { continue };
             let Some(returned_ns) = op.returned_ns else { continue };
             // A refusal that claims something was answered by the node; one that does not may be its absence.
             let answered = op.is_ok() || (op.outcome == Outcome::Fail && op.claim.is_some());
-            if answered && returned_ns - op.invoked_ns <= PROMPT_NS {
+            let prompt = answered && returned_ns - op.invoked_ns <= PROMPT_NS;
+            let tells = &*op.f == "status"
+                && op.is_ok()
+                && op.claim.as_ref().is_some_and(|claim| claim.role.is_some());
+            if prompt {
                 answers.prompt[node].push(returned_ns);
             }
-            if &*op.f == "status" && op.is_ok() && op.claim.as_ref().is_some_and(|claim| claim.role.is_some())
-            {
+            if prompt && tells {
+                answers.told[node].push(returned_ns);
+            }
+            if tells {
                 answers.statuses[node].push(op);
             }
         }
-        answers.prompt.iter_mut().for_each(|times| times.sort_unstable());
+        for times in answers.prompt.iter_mut().chain(&mut answers.told) {
+            times.sort_unstable();
+        }
         answers
     }
 
-    /// Whether each of `nodes` answered something promptly in every part of the interval.
-    pub fn awake(&self, nodes: Nodes, from_ns: u64, to_ns: u64) -> bool {
-        let bound = |part: u64| from_ns + (to_ns - from_ns) / PARTS * part;
-        from_ns < to_ns
-            && members(nodes).all(|node| {
-                let times = &self.prompt[node];
-                let before = |ns: u64| times.partition_point(|time| *time < ns);
-                (0..PARTS).all(|part| before(bound(part)) < before(bound(part + 1)))
-            })
+    /// The stretches of the interval in which each of `nodes` went on answering promptly: anything, or (`roles`) what its
+    /// role is.
+    pub fn awake(&self, nodes: Nodes, roles: bool, from_ns: u64, to_ns: u64) -> Vec<(u64, u64)> {
+        let length_ns = to_ns.saturating_sub(from_ns);
+        let slots = (length_ns / SLOT_NS).max(1);
+        let bound =
+            |slot: u64| from_ns + (u128::from(length_ns) * u128::from(slot) / u128::from(slots)) as u64;
+        let times = if roles { &self.told } else { &self.prompt };
+        let mut stretches: Vec<(u64, u64)> = Vec::new();
+        for slot in 0..slots {
+            let (begins_ns, ends_ns) = (bound(slot), bound(slot + 1));
+            let before = |node: usize, ns: u64| times[node].partition_point(|time| *time < ns);
+            if !members(nodes).all(|node| before(node, begins_ns) < before(node, ends_ns)) {
+                continue;
+            }
+            match stretches.last_mut() {
+                Some(last) if last.1 == begins_ns => last.1 = ends_ns,
+                _ => stretches.push((begins_ns, ends_ns)),
+            }
+        }
+        stretches
     }
 
     /// Answered status questions of `node` that lie within the interval.
@@ -70,29 +96,13 @@ impl<'h> Answers<'h> {
         near.copied().filter(move |op| op.end_ns() >= from_ns)
     }
 
-    /// What `node` last said of its role in the interval; `None` where it was not asked in each part of it.
-    pub fn last_of_many(&self, node: usize, from_ns: u64, to_ns: u64) -> Option<&'h Op> {
-        let part_ns = to_ns.saturating_sub(from_ns) / PARTS;
-        let asked = |part: u64| {
-            let begins_ns = from_ns + part_ns * part;
-            !self.statuses(node, begins_ns, begins_ns + part_ns).is_empty()
-        };
-        if !(0..PARTS).all(asked) {
-            return None;
-        }
-        self.statuses(node, from_ns, to_ns).last().copied()
-    }
-
-    /// Whether `node` said that it leads whenever it was asked in the interval, both early and late in it.
-    pub fn led_throughout(&self, node: usize, from_ns: u64, to_ns: u64) -> bool {
+    /// From when until when in the interval `node` said that it leads, in one term; `None` where it ever said otherwise.
+    pub fn led(&self, node: usize, from_ns: u64, to_ns: u64) -> Option<(u64, u64)> {
         let statuses = self.statuses(node, from_ns, to_ns);
-        let part_ns = (to_ns - from_ns) / PARTS;
-        let terms = |op: &&Op| op.claim.as_ref().and_then(|claim| claim.term);
-        let (Some(first), Some(last)) = (statuses.first(), statuses.last()) else { return false };
-        first.end_ns() <= from_ns + part_ns
-            && last.invoked_ns >= to_ns - part_ns
-            && terms(first) == terms(last)
-            && statuses.iter().all(|op| leads(op))
+        let (first, last) = (statuses.first()?, statuses.last()?);
+        let term = |op: &Op| op.claim.as_ref().and_then(|claim| claim.term);
+        let led = statuses.iter().all(|op| leads(op)) && term(first) == term(last);
+        led.then(|| (first.invoked_ns, last.end_ns()))
     }
 }
 

@@ -3,7 +3,8 @@
 //! **Definition.** Availability as yield (Fox and Brewer, *Harvest, Yield, and Scalable Tolerant Systems*, HotOS 1999):
 //! completed over asked, here as ok, fail and info counts with quantiles of the latency of ok answers, for the load in
 //! the main phase: `healthy` (no fault in force between its invocation and its end), `recovered` (the same, after the
-//! last fault) and under each fault, by its label (an operation under two faults counts under both); and by operation.
+//! last fault) and under each fault, by its label (an operation under two faults counts under both); by operation; and by
+//! operation and the number of nodes that were out of service (the most at one moment of it, [`Outages`]).
 //! Recovery is the time from the end of a fault to the first ok answer, at each node it was aimed at, to something asked
 //! after that end.
 //!
@@ -18,8 +19,9 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value as Json, json};
 
 use super::findings::evidence;
+use super::outages::Outages;
 use super::{Check, CheckResult, Verdict};
-use crate::history::{History, Op, Outcome, Phase};
+use crate::history::{Fault, History, Op, Outcome, Phase};
 
 /// The check.
 pub struct Availability;
@@ -38,7 +40,7 @@ impl Check for Availability {
         let load: Vec<&Op> =
             history.ops.iter().filter(|op| is_load(op) && main.contains(&op.invoked_ns)).collect();
         let mut phases: Vec<(String, Tally)> = vec![("healthy".into(), Tally::new())];
-        for fault in &history.faults {
+        for fault in history.faults.iter().filter(|fault| !is_aimless(fault)) {
             if !phases.iter().any(|(name, _)| *name == fault.label) {
                 phases.push((fault.label.clone(), Tally::new()));
             }
@@ -49,10 +51,17 @@ impl Check for Availability {
         let recovered = phases.len() - 1;
         let last_ns = history.faults.iter().map(|fault| fault.ended_ns.unwrap_or(u64::MAX)).max();
         let mut by_f: BTreeMap<Arc<str>, Tally> = BTreeMap::new();
+        let outages = Outages::of(history);
+        let mut by_out: BTreeMap<(u64, Arc<str>), Tally> = BTreeMap::new();
         for op in &load {
             by_f.entry(op.f.clone()).or_insert_with(Tally::new).add(op);
             let end_ns = op.returned_ns.unwrap_or(op.invoked_ns);
-            let over = history.faults.iter().filter(|fault| fault.overlaps(op.invoked_ns, end_ns));
+            let out = outages.most_during(op.invoked_ns, end_ns);
+            by_out.entry((out, op.f.clone())).or_insert_with(Tally::new).add(op);
+            let over = history
+                .faults
+                .iter()
+                .filter(|fault| !is_aimless(fault) && fault.overlaps(op.invoked_ns, end_ns));
             let mut under: Vec<usize> = over.filter_map(|fault| places.get(&fault.label).copied()).collect();
             under.sort_unstable();
             under.dedup();
@@ -69,6 +78,12 @@ impl Check for Availability {
         let mut stats = Map::new();
         stats.insert("phases".into(), phases.into());
         stats.insert("operations".into(), by_f.into());
+        let by_out = by_out.iter().map(|((out, f), tally)| {
+            let mut row = tally.row("f", f);
+            row["nodes_out"] = json!(out);
+            row
+        });
+        stats.insert("nodes_out".into(), by_out.collect::<Vec<_>>().into());
         stats.insert("recovery".into(), recovery(history).into());
         CheckResult {
             verdict: if load.is_empty() { Verdict::Unknown } else { Verdict::Valid },
@@ -87,7 +102,12 @@ impl Check for Availability {
 }
 
 fn is_load(op: &Op) -> bool {
-    &*op.f != "snapshot"
+    !["snapshot", "status"].contains(&&*op.f)
+}
+
+/// Whether the fault found nobody to be aimed at: nothing was done, and nothing had to recover.
+fn is_aimless(fault: &Fault) -> bool {
+    !fault.took_effect && fault.evidence["aimless"] == true
 }
 
 /// A history without phases is all main.
@@ -116,7 +136,7 @@ fn recovery(history: &History) -> Vec<Json> {
         }
     }
     let mut rows = Vec::new();
-    for fault in &history.faults {
+    for fault in history.faults.iter().filter(|fault| !is_aimless(fault)) {
         let Some(ended_ns) = fault.ended_ns else { continue };
         let all: Vec<Arc<str>> = history.contract.nodes.iter().map(|node| node.as_str().into()).collect();
         let nodes = if fault.target.is_empty() { &all } else { &fault.target };

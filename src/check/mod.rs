@@ -22,6 +22,7 @@ pub mod models;
 mod monotonic_reads;
 mod monotonic_writes;
 mod objects;
+mod outages;
 mod phantom;
 pub mod plain;
 mod quorum;

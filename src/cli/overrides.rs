@@ -31,6 +31,7 @@ impl OverrideArgs {
             vars: self.vars.clone(),
             sets: self.sets.clone(),
             seed: self.seed,
+            cell: Vec::new(),
         }
     }
 }

@@ -8,14 +8,15 @@ use clap::Args;
 
 use super::overrides::{OverrideArgs, show_errors};
 use super::{EXIT_BROKEN, EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
+use crate::report::matrix::{Gathering, MatrixAxis, MatrixCell, MatrixSummary};
 use crate::report::progress::ProgressMode;
 use crate::report::repeat::RepeatSummary;
 use crate::report::results::Results;
-use crate::report::style::Style;
+use crate::report::style::{Paint, Style};
 use crate::report::table;
 use crate::run::engine::{self, Finished, Options};
 use crate::run::interrupt::Interrupt;
-use crate::workload::{Overrides, Workload};
+use crate::workload::{Axis, Cells, Overrides, Workload};
 
 /// What a shell expects of a program that ended because of Ctrl-C.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -50,7 +51,7 @@ pub fn main(args: &RunArgs) -> ExitCode {
     let mut workloads = Vec::new();
     let mut mistaken = false;
     for file in &args.files {
-        match Workload::load(file, &args.overrides.overrides()) {
+        match Workload::load_cells(file, &args.overrides.overrides()) {
             Ok(workload) => workloads.push(workload),
             Err(errors) => {
                 show_errors(&errors);
@@ -72,7 +73,7 @@ pub fn main(args: &RunArgs) -> ExitCode {
     for workload in &workloads {
         let code = run_file(args, workload, &interrupt);
         worst = worse(worst, code);
-        if code == EXIT_INTERRUPTED || (args.fail_fast && code != EXIT_VALID) {
+        if interrupt.asked() || (args.fail_fast && code != EXIT_VALID) {
             break;
         }
     }
@@ -91,8 +92,76 @@ fn worse(one: u8, other: u8) -> u8 {
     if rank(other) > rank(one) { other } else { one }
 }
 
-/// All repeats of one file.
-fn run_file(args: &RunArgs, first: &Workload, interrupt: &Interrupt) -> u8 {
+/// All repeats of one file, in each cell of its matrix.
+fn run_file(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
+    if !cells.axes.is_empty() {
+        return run_matrix(args, cells, interrupt);
+    }
+    let mut worst = EXIT_VALID;
+    for (cell, workload) in &cells.list {
+        let (summary, code) = run_cell(args, cell, workload, interrupt, &mut |finished| show(args, finished));
+        worst = worse(worst, code);
+        if args.repeat > 1 && !args.quiet {
+            print(&if args.json { summary.to_json() } else { summary.render(&Style::stdout()) });
+        }
+    }
+    worst
+}
+
+/// One cell after the other; what they came to is written down after each, for whoever cannot wait, or interrupts.
+fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
+    let Some((_, first)) = cells.list.first() else { return EXIT_VALID };
+    let axis = |axis: &Axis| MatrixAxis { name: axis.name.clone(), values: axis.values.clone() };
+    let mut matrix = MatrixSummary::new(&first.name, cells.axes.iter().map(axis).collect());
+    let path = args.results.join(&first.name).join("matrix.json");
+    let mut worst = EXIT_VALID;
+    for (cell, workload) in &cells.list {
+        let mut figures = Gathering::default();
+        let (summary, code) = run_cell(args, cell, workload, interrupt, &mut |finished| {
+            figures.push(&finished.results);
+            if !args.json && !args.quiet {
+                print(&one_line(cell, &finished.results));
+            }
+        });
+        worst = worse(worst, code);
+        if !summary.runs.is_empty() {
+            let cell = cell.iter().cloned().collect();
+            matrix.push(MatrixCell::new(cell, summary, figures.figures()));
+            if let Err(error) = matrix.write(&path) {
+                eprintln!("error: {}: {error}", path.display());
+                worst = worse(worst, EXIT_BROKEN);
+            }
+        }
+        if interrupt.asked() || (args.fail_fast && code != EXIT_VALID) {
+            break;
+        }
+    }
+    if args.json {
+        print(&matrix.to_json());
+    } else if !args.quiet {
+        print(&format!("\n{}", matrix.render(&Style::stdout())));
+    }
+    worst
+}
+
+/// What one run of a matrix came to: `W=1 R=2 seed 7: invalid (quorum is violated)`.
+fn one_line(cell: &[(String, String)], results: &Results) -> String {
+    let style = Style::stdout();
+    let pairs: Vec<String> = cell.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let why = results.why.first().map(|why| format!(" ({why})")).unwrap_or_default();
+    let verdict = table::word(results.verdict);
+    let line = format!("{} seed {}: {verdict}{why}", pairs.join(" "), results.seed);
+    style.paint(Paint::of(results.verdict), &style.wrap(&line, 2))
+}
+
+/// All repeats of one cell, each told to `each`; their summary, and the exit code to end with.
+fn run_cell(
+    args: &RunArgs,
+    cell: &[(String, String)],
+    first: &Workload,
+    interrupt: &Interrupt,
+    each: &mut dyn FnMut(&Finished),
+) -> (RepeatSummary, u8) {
     let mut summary = RepeatSummary::new(&first.name);
     let mut worst = EXIT_VALID;
     let mut again: Option<Workload> = None;
@@ -100,12 +169,12 @@ fn run_file(args: &RunArgs, first: &Workload, interrupt: &Interrupt) -> u8 {
         if repeat > 0 {
             // Operations and faults are drawn from the seed, so that the file has to be expanded anew.
             let seed = first.seed.wrapping_add(u64::from(repeat)) & (i64::MAX as u64);
-            let overrides = Overrides { seed: Some(seed), ..args.overrides.overrides() };
+            let overrides = Overrides { seed: Some(seed), cell: cell.to_vec(), ..args.overrides.overrides() };
             match Workload::load(&first.file, &overrides) {
                 Ok(workload) => again = Some(workload),
                 Err(errors) => {
                     show_errors(&errors);
-                    return EXIT_USAGE;
+                    return (summary, EXIT_USAGE);
                 }
             }
         }
@@ -114,12 +183,13 @@ fn run_file(args: &RunArgs, first: &Workload, interrupt: &Interrupt) -> u8 {
             results: args.results.clone(),
             progress: ProgressMode::choose(args.quiet),
             interrupt: interrupt.clone(),
-            rerun: rerun(args, workload),
+            rerun: rerun(args, cell, workload),
+            cell: cell.to_vec(),
         };
         let code = match engine::run(workload, &options) {
             Ok(finished) => {
                 summary.push(&finished.results);
-                show(args, &finished);
+                each(&finished);
                 exit_code(&finished)
             }
             Err(error) => {
@@ -128,15 +198,11 @@ fn run_file(args: &RunArgs, first: &Workload, interrupt: &Interrupt) -> u8 {
             }
         };
         worst = worse(worst, code);
-        if code == EXIT_INTERRUPTED || (args.fail_fast && code != EXIT_VALID) {
+        if interrupt.asked() || (args.fail_fast && code != EXIT_VALID) {
             break;
         }
     }
-    if args.repeat > 1 && !args.quiet {
-        let text = if args.json { summary.to_json() } else { summary.render(&Style::stdout()) };
-        print(&text);
-    }
-    worst
+    (summary, worst)
 }
 
 fn exit_code(finished: &Finished) -> u8 {
@@ -167,11 +233,12 @@ fn print(text: &str) {
 }
 
 /// The command that runs `workload` again with the same seed.
-fn rerun(args: &RunArgs, workload: &Workload) -> String {
+fn rerun(args: &RunArgs, cell: &[(String, String)], workload: &Workload) -> String {
     let mut words = vec!["run".to_owned(), workload.file.display().to_string()];
     let OverrideArgs { node, vars, sets, .. } = &args.overrides;
     words.extend(node.iter().flat_map(|node| ["--node".to_owned(), node.clone()]));
     words.extend(vars.iter().flat_map(|var| ["--var".to_owned(), var.clone()]));
+    words.extend(cell.iter().flat_map(|(name, value)| ["--var".to_owned(), format!("{name}={value}")]));
     words.extend(sets.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
     words.extend(["--seed".to_owned(), workload.seed.to_string()]);
     let called = std::env::args().next().unwrap_or_else(|| "harness".to_owned());

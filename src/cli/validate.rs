@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 
 use super::overrides::{OverrideArgs, show_errors};
 use super::{EXIT_BROKEN, EXIT_USAGE, EXIT_VALID};
-use crate::workload::Workload;
+use crate::workload::{Cells, Workload};
 
 /// Checks workload files without running anything
 #[derive(Args, Debug)]
@@ -30,11 +30,18 @@ pub fn main(args: ValidateArgs) -> ExitCode {
     let overrides = args.overrides.overrides();
     let mut exit = EXIT_VALID;
     for file in &args.files {
-        match Workload::load(file, &overrides) {
-            Ok(workload) => {
-                let mut text = format!("ok {}: {}\n", file.display(), workload.summary());
+        match Workload::load_cells(file, &overrides) {
+            Ok(Cells { axes, list }) => {
+                // Cells differ in their variables alone, so that one speaks for all.
+                let Some((_, workload)) = list.first() else { continue };
+                let mut text = format!("ok {}: {}", file.display(), workload.summary());
+                if !axes.is_empty() {
+                    let names: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
+                    text.push_str(&format!(", {} cells of {}", list.len(), names.join(" × ")));
+                }
+                text.push('\n');
                 if args.schedule {
-                    text.push_str(&schedule(&workload));
+                    text.push_str(&schedule(workload));
                 }
                 // A reader that has gone away (`| head`) has what it wanted.
                 if std::io::stdout().write_all(text.as_bytes()).is_err() {

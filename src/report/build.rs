@@ -23,6 +23,10 @@ pub struct RunFacts {
     pub file: String,
     /// The seed in force.
     pub seed: u64,
+    /// `[vars]` in force.
+    pub vars: BTreeMap<String, String>,
+    /// The cell of `[matrix]`: the value of each axis.
+    pub cell: BTreeMap<String, String>,
     /// When the run began, RFC 3339, UTC.
     pub started: String,
     /// How long it took, setup and clean-up included, ms.
@@ -62,6 +66,7 @@ impl Results {
             .map(|(from, to, seen)| BypassRow { from: from.to_string(), to: to.to_string(), seen: *seen })
             .collect();
         let conclusion = conclude(&checks, &faults, &bypasses, &facts.failures);
+        let load = load::row(history, &client_ops, &facts);
         let mut notes = facts.notes.clone();
         if history.torn {
             notes.push("the history's last line was torn; it is read as absent".to_owned());
@@ -72,10 +77,14 @@ impl Results {
             exit_code: conclusion.exit_code,
             why: conclusion.why,
             durability: history.contract.durability,
+            write_quorum: history.contract.write_quorum,
+            read_quorum: history.contract.read_quorum,
+            vars: facts.vars,
+            cell: facts.cell,
             checks,
             faults,
             nodes: node_rows(history),
-            load: load::row(history, &client_ops, &facts),
+            load,
             settle: SettleRow {
                 within_ms: history.contract.settle_within_ms,
                 converged_ms: history.converged_ms,
@@ -101,14 +110,17 @@ impl Results {
     }
 }
 
-/// What the load did: everything between the beginning of the main phase and the heal, but for what the harness asked for
-/// itself. A history without phases (an imported one) is load from end to end.
+/// What the load did: everything between the beginning of the main phase and the heal, probes aside. A history
+/// without phases (an imported one) is load from end to end.
 fn client_ops(history: &History) -> impl Iterator<Item = &Op> {
     let from_ns = history.phase_began_ns(Phase::Main).unwrap_or(0);
     let to_ns = history.phase_began_ns(Phase::Heal).unwrap_or(u64::MAX);
-    history.ops.iter().filter(move |op| {
-        !matches!(&*op.f, "snapshot" | "status") && op.invoked_ns >= from_ns && op.invoked_ns <= to_ns
-    })
+    history.ops.iter().filter(move |op| !is_probe(op) && op.invoked_ns >= from_ns && op.invoked_ns <= to_ns)
+}
+
+/// What the harness asks of nodes for itself.
+fn is_probe(op: &Op) -> bool {
+    ["snapshot", "status"].contains(&&*op.f)
 }
 
 fn check_row(history: &History, (name, mode, result): Checked) -> CheckRow {

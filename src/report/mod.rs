@@ -2,9 +2,10 @@
 //!
 //! [`results`] is the truth: `results.json` as typed data, built once from a history and the checks' conclusions
 //! ([`build`]), with the verdict computed in one place ([`verdict`]). Everything else renders it: [`table`] for the
-//! terminal, [`repeat`] for several runs, [`selftest`] for the bundled bugs. [`progress`] shows a run while it lasts.
+//! terminal, [`repeat`] for several runs, [`matrix`] for those of a matrix, [`selftest`] for the bundled bugs. [`progress`] shows a run while it lasts.
 
 pub mod build;
+pub mod matrix;
 pub mod plain;
 pub mod progress;
 pub mod repeat;
@@ -24,6 +25,7 @@ mod violations;
 mod tests;
 
 pub use build::{Checked, RunFacts};
+pub use matrix::MatrixSummary;
 pub use progress::{Counters, Progress, ProgressMode, RunEvent};
 pub use repeat::RepeatSummary;
 pub use results::Results;

@@ -177,7 +177,7 @@ impl RepeatSummary {
 }
 
 /// Which exit code stands for the whole: a proof outweighs a breakage, and that an open question.
-fn rank(exit_code: u8) -> u8 {
+pub(super) fn rank(exit_code: u8) -> u8 {
     match exit_code {
         EXIT_VALID => 0,
         EXIT_UNKNOWN => 1,

@@ -3,6 +3,7 @@
 //! Fields may be added, never renamed or removed without a new schema number. Fields that were added after the
 //! first release have defaults, so that older files still read.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,18 @@ pub struct Results {
     /// What was declared to survive a crash.
     #[serde(default)]
     pub durability: Durability,
+    /// So many replicas hold an acknowledged write, where that was declared.
+    #[serde(default)]
+    pub write_quorum: Option<u64>,
+    /// So many replicas are asked by a strong read, where that was declared.
+    #[serde(default)]
+    pub read_quorum: Option<u64>,
+    /// The workload's variables, rendered.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    /// Of a run of a matrix: which cell, the value of each axis; otherwise empty.
+    #[serde(default)]
+    pub cell: BTreeMap<String, String>,
     /// One a check, in the workload's order.
     pub checks: Vec<CheckRow>,
     /// One a fault, by when it began.

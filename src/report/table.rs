@@ -149,7 +149,7 @@ fn mode(mode: CheckMode) -> &'static str {
 }
 
 /// A verdict as it is written everywhere.
-pub(super) fn word(verdict: Verdict) -> &'static str {
+pub fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Valid => "valid",
         Verdict::Unknown => "unknown",

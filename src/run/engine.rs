@@ -39,6 +39,8 @@ pub struct Options {
     pub interrupt: Interrupt,
     /// The command that runs it again with the same seed.
     pub rerun: String,
+    /// The cell of `[matrix]` that it is, in the order of the axes.
+    pub cell: Vec<(String, String)>,
 }
 
 /// What a run left.
@@ -59,7 +61,7 @@ pub struct Finished {
 /// When there is no folder, or no history, to leave anything in.
 pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
     let (began, started) = (Instant::now(), SystemTime::now());
-    let folder = Folder::create(&options.results, &workload.name, workload.seed, started)?;
+    let folder = Folder::create(&options.results, &workload.name, workload.seed, &options.cell, started)?;
     std::fs::write(folder.workload(), &workload.resolved)?;
     let mut outcome = Outcome::default();
     match setup::system(workload, options, &folder) {
@@ -322,6 +324,8 @@ fn facts(
         workload: workload.name.clone(),
         file: workload.file.display().to_string(),
         seed: workload.seed,
+        vars: workload.vars.clone(),
+        cell: options.cell.iter().cloned().collect(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
         duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         rerun: options.rerun.clone(),

@@ -12,12 +12,18 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes a new folder under `results/<name>/`, and points `latest` at it. Two runs never share one: a number is
+    /// Makes a new folder under `results/<name>/`, and points `latest` at it. `cell`: which of a matrix it is. Two runs never share one: a number is
     /// added when the name is taken.
     ///
     /// # Errors
     /// When it cannot be made; the path is in the message.
-    pub fn create(results: &Path, name: &str, seed: u64, started: SystemTime) -> io::Result<Self> {
+    pub fn create(
+        results: &Path,
+        name: &str,
+        seed: u64,
+        cell: &[(String, String)],
+        started: SystemTime,
+    ) -> io::Result<Self> {
         let parent = results.join(name);
         let told = |error: io::Error, path: &Path| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -27,7 +33,7 @@ impl Folder {
         let stamp = stamp(started);
         for attempt in 1..=1000 {
             let suffix = if attempt == 1 { String::new() } else { format!("-{attempt}") };
-            let leaf = format!("{stamp}-seed{seed}{suffix}");
+            let leaf = format!("{stamp}-seed{seed}{}{suffix}", cell_name(cell));
             let root = parent.join(&leaf);
             match fs::create_dir(&root) {
                 Ok(()) => {
@@ -76,6 +82,18 @@ fn stamp(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string().replace(':', "-")
 }
 
+/// `-W2-R3`; what a file name cannot have is left out, and `results.json` has it whole.
+fn cell_name(cell: &[(String, String)]) -> String {
+    const LONGEST: usize = 16;
+    let plain = |text: &str| -> String {
+        let letters =
+            text.chars().filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.'));
+        letters.take(LONGEST).collect()
+    };
+    let all: String = cell.iter().map(|(name, value)| format!("-{}{}", plain(name), plain(value))).collect();
+    all.chars().take(100).collect()
+}
+
 /// A convenience: where links cannot be made, or another run is quicker, there is none.
 fn point_latest(parent: &Path, leaf: &str) {
     let latest = parent.join("latest");
@@ -95,11 +113,22 @@ mod tests {
     fn two_runs_in_one_second_get_folders_of_their_own() {
         let results = tempfile::tempdir().unwrap();
         let time = SystemTime::UNIX_EPOCH;
-        let first = Folder::create(results.path(), "outage", 42, time).unwrap();
-        let second = Folder::create(results.path(), "outage", 42, time).unwrap();
+        let first = Folder::create(results.path(), "outage", 42, &[], time).unwrap();
+        let second = Folder::create(results.path(), "outage", 42, &[], time).unwrap();
         assert!(first.root().ends_with("outage/1970-01-01T00-00-00Z-seed42"), "{first:?}");
         assert!(second.root().ends_with("1970-01-01T00-00-00Z-seed42-2"), "{second:?}");
         let latest = fs::canonicalize(results.path().join("outage/latest")).unwrap();
         assert_eq!(latest, second.root());
+    }
+
+    #[test]
+    fn a_cell_of_a_matrix_is_in_the_name() {
+        let cell = |pairs: &[(&str, &str)]| -> String {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            cell_name(&pairs.iter().map(owned).collect::<Vec<_>>())
+        };
+        assert_eq!(cell(&[]), "");
+        assert_eq!(cell(&[("W", "2"), ("R", "3")]), "-W2-R3");
+        assert_eq!(cell(&[("node", "python3 ../my nodes/node.py --fast")]), "-nodepython3..mynodes");
     }
 }

@@ -36,6 +36,11 @@ pub(super) fn keys() -> Vec<Key> {
         key("load", "what clients do", || document::table_schema(&sections::load::load_keys(), &[])),
         key("fault", "the faults, each in a [[fault]] of its own", schedule::schema),
         key("chaos", "faults drawn from a seeded generator", || document::table_schema(chaos::KEYS, &[])),
+        key(
+            "matrix",
+            "runs the file once per combination: variables, each with a list of values",
+            sections::matrix::schema,
+        ),
         key("settle", "what comes after the heal", || document::table_schema(&sections::settle_keys(), &[])),
         key("checks", "the checks, and what each means for the run", || {
             let mut table = document::table_schema(&sections::checks_keys(), &[]);
@@ -48,9 +53,6 @@ pub(super) fn keys() -> Vec<Key> {
 /// Keys that a document must have.
 pub(super) const REQUIRED: &[&str] = &["cluster", "client", "checks"];
 
-/// Tables of the design that this version does not support.
-const LATER: &[&str] = &["matrix"];
-
 pub(super) fn decode_changed(
     (source, mut root): (Source, Table),
     path: &Path,
@@ -60,8 +62,9 @@ pub(super) fn decode_changed(
     for set in &overrides.sets {
         problems.extend(document::set(&mut root, set).err());
     }
+    sections::matrix::choose(&mut root, overrides);
     vars::override_vars(&mut root, overrides, &mut problems);
-    decode(&source, &root, problems, path, overrides.seed)
+    decode(&source, &root, problems, path, overrides)
 }
 
 /// Decodes a document that was read (and changed by overrides, with `problems`).
@@ -70,13 +73,13 @@ fn decode(
     root: &Table,
     problems: Vec<Problem>,
     path: &Path,
-    seed: Option<u64>,
+    overrides: &Overrides,
 ) -> Result<Workload, WorkloadErrors> {
     let sink = Sink::new(source);
     for problem in problems {
         sink.push(problem);
     }
-    let workload = decode_all(root, path, seed, &sink);
+    let workload = decode_all(root, path, overrides, &sink);
     match (workload, sink.finish()) {
         (Some(workload), None) => Ok(workload),
         (_, Some(problems)) => Err(problems),
@@ -87,10 +90,10 @@ fn decode(
     }
 }
 
-fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> Option<Workload> {
+fn decode_all(root: &Table, path: &Path, overrides: &Overrides, sink: &Sink<'_>) -> Option<Workload> {
     let keys = keys();
     let start = Origin::file(0..0);
-    let top = Section::open("", root, &start, &keys, LATER, sink);
+    let top = Section::open("", root, &start, &keys, &[], sink);
     let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let tables = Tables::new();
 
@@ -124,7 +127,7 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
     let duration = load_section.as_ref().and_then(sections::load::duration);
     let load = load_section.and_then(|section| sections::load::load(&section, duration, protocol));
 
-    let seed = seed.or(file_seed.flatten()).unwrap_or_else(drawn_seed);
+    let seed = overrides.seed.or(file_seed.flatten()).unwrap_or_else(drawn_seed);
     let mut faults = Vec::new();
     if let Some(nodes) = &nodes {
         let cast = Cast { nodes };
@@ -136,6 +139,13 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
                 chaos.expand(&cast, duration, seed, &mut faults);
             }
         }
+    }
+    let mut matrix = match top.field("matrix") {
+        Some(field) => sections::matrix::matrix(&field, root),
+        None => Some(Vec::new()),
+    };
+    if let Some(axes) = &mut matrix {
+        axes.retain(|axis| overrides.cell.iter().all(|(name, _)| *name != axis.name));
     }
     let settle_section = top.field("settle").map(|field| field.section("[settle]", &tables.settle, &[]));
     let settle_within = match settle_section {
@@ -163,6 +173,7 @@ fn decode_all(root: &Table, path: &Path, seed: Option<u64>, sink: &Sink<'_>) -> 
         faults,
         settle_within: settle_within?,
         checks: checks?,
+        matrix: matrix?,
         resolved: String::new(),
     };
     if sink.count() == 0 {

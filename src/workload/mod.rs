@@ -40,6 +40,17 @@ pub struct Overrides {
     pub sets: Vec<String>,
     /// `--seed N`
     pub seed: Option<u64>,
+    /// The cell of `[matrix]` to take: axes and values, as [`Workload::cells`] has them.
+    pub cell: Vec<(String, String)>,
+}
+
+/// A variable and the values it takes in turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// The variable.
+    pub name: String,
+    /// Its values, as templates see them; at least one, all different.
+    pub values: Vec<String>,
 }
 
 impl Workload {
@@ -61,6 +72,41 @@ impl Workload {
         decode::decode_changed(document, path, overrides)
     }
 
+    /// Every combination of the values of `[matrix]`, the last axis turning fastest; without axes there is one, with nothing
+    /// in it.
+    pub fn cells(&self) -> Vec<Vec<(String, String)>> {
+        let mut cells = vec![Vec::new()];
+        for Axis { name, values } in &self.matrix {
+            cells = cells
+                .into_iter()
+                .flat_map(|cell: Vec<(String, String)>| {
+                    let with = |value: &String| [cell.as_slice(), &[(name.clone(), value.clone())]].concat();
+                    values.iter().map(with).collect::<Vec<_>>()
+                })
+                .collect();
+        }
+        cells
+    }
+
+    /// The workload at `path` and, where it has a `[matrix]`, each cell of it: all validated, and all with one seed.
+    ///
+    /// # Errors
+    /// Every mistake of the file itself, or of the first cell that has one.
+    pub fn load_cells(path: &Path, overrides: &Overrides) -> Result<Cells, WorkloadErrors> {
+        let whole = Workload::load(path, overrides)?;
+        let axes = whole.matrix.clone();
+        if axes.is_empty() {
+            return Ok(Cells { axes, list: vec![(Vec::new(), whole)] });
+        }
+        let mut list = Vec::new();
+        for cell in whole.cells() {
+            let overrides = Overrides { seed: Some(whole.seed), cell: cell.clone(), ..overrides.clone() };
+            let workload = Workload::load(path, &overrides).map_err(|errors| in_cell(errors, &cell))?;
+            list.push((cell, workload));
+        }
+        Ok(Cells { axes, list })
+    }
+
     /// One line for people: how many nodes, what load, how many faults, the seed.
     pub fn summary(&self) -> String {
         let count = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
@@ -77,6 +123,24 @@ impl Workload {
             self.seed
         )
     }
+}
+
+/// Mistakes that only one cell has say which.
+fn in_cell(mut errors: WorkloadErrors, cell: &[(String, String)]) -> WorkloadErrors {
+    let pairs: Vec<String> = cell.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    for problem in &mut errors.list {
+        problem.title = format!("with {}: {}", pairs.join(", "), problem.title);
+    }
+    errors
+}
+
+/// The cells of a workload.
+#[derive(Clone, Debug)]
+pub struct Cells {
+    /// The axes of `[matrix]`; empty where there is none.
+    pub axes: Vec<Axis>,
+    /// Each cell (axes and values) and its workload; without a matrix one, with no axes.
+    pub list: Vec<(Vec<(String, String)>, Workload)>,
 }
 
 /// A validated workload.
@@ -104,6 +168,8 @@ pub struct Workload {
     pub settle_within: Duration,
     /// `[checks]`, in the file's order.
     pub checks: Vec<(String, CheckMode)>,
+    /// `[matrix]`: what is still to be chosen. Axes fixed by a flag, or by a cell, are in `vars`.
+    pub matrix: Vec<Axis>,
     /// The whole file with overrides applied and defaults filled in, as TOML: `workload.toml` of the results.
     pub resolved: String,
 }

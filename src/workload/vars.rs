@@ -75,16 +75,10 @@ pub fn decode(field: Option<&Field<'_>>, harness: &str) -> Option<BTreeMap<Strin
     for entry in &table.entries {
         let value = Field { path: format!("vars.{}", entry.key), node: &entry.node, sink: field.sink };
         fine &= name_is_right(entry, field.sink);
-        let text = match &entry.node.val {
-            Val::Text(text) => text.clone(),
-            Val::Int(int) => int.to_string(),
-            Val::Float(float) => float.to_string(),
-            Val::Bool(yes) => yes.to_string(),
-            _ => {
-                let _: Option<()> = value.wrong_type("a string or a number");
-                fine = false;
-                continue;
-            }
+        let Some(text) = text_of(&entry.node.val) else {
+            let _: Option<()> = value.wrong_type("a string or a number");
+            fine = false;
+            continue;
         };
         raw.insert(entry.key.clone(), (text, value));
     }
@@ -93,6 +87,17 @@ pub fn decode(field: Option<&Field<'_>>, harness: &str) -> Option<BTreeMap<Strin
         fine &= resolve(name, &raw, harness, &mut rendered, &mut Vec::new());
     }
     fine.then_some(rendered)
+}
+
+/// A value as the text that a template puts in; `None`: it is none.
+pub(super) fn text_of(val: &Val) -> Option<String> {
+    match val {
+        Val::Text(text) => Some(text.clone()),
+        Val::Int(int) => Some(int.to_string()),
+        Val::Float(float) => Some(float.to_string()),
+        Val::Bool(yes) => Some(yes.to_string()),
+        _ => None,
+    }
 }
 
 fn name_is_right(entry: &Entry, sink: &Sink<'_>) -> bool {

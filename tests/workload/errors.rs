@@ -34,8 +34,12 @@ impl Page {
 
     fn flags(&mut self, what: &str, vars: &[&str], sets: &[&str], node: Option<&str>) {
         let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let overrides =
-            Overrides { node: node.map(str::to_owned), vars: own(vars), sets: own(sets), seed: None };
+        let overrides = Overrides {
+            node: node.map(str::to_owned),
+            vars: own(vars),
+            sets: own(sets),
+            ..Overrides::default()
+        };
         self.add(what, Workload::parse(BASE, Path::new("w.toml"), &overrides));
     }
 }
@@ -95,7 +99,7 @@ fn syntax() {
 fn keys() {
     let mut page = Page::default();
     page.edits("duration = \"10s\"", &["duratoin = \"10s\"", "wombat = 1"]);
-    page.edits("name = \"base\"", &["nmae = \"base\"", "wombat = 1", "matrix = { W = [1, 2] }"]);
+    page.edits("name = \"base\"", &["nmae = \"base\"", "wombat = 1"]);
     page.edits(
         "nodes =",
         &[

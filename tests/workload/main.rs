@@ -2,6 +2,7 @@
 
 mod errors;
 mod fuzz;
+mod matrix;
 #[path = "../mutation/mod.rs"]
 mod mutation;
 mod properties;

@@ -211,6 +211,7 @@ fn overrides_override() {
         .map(str::to_owned)
         .to_vec(),
         seed: Some(7),
+        ..Overrides::default()
     };
     let workload = Workload::parse(super::BASE, Path::new("w.toml"), &overrides).unwrap();
     assert_eq!(workload.load.rate, 7.5);

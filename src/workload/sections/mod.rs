@@ -12,6 +12,7 @@ use crate::fault::kinds::duration_schema;
 pub(super) mod client;
 pub(super) mod cluster;
 pub(super) mod load;
+pub(super) mod matrix;
 
 fn key(name: &'static str, about: &'static str, schema: fn() -> Json) -> Key {
     Key { name, about, schema }

@@ -124,7 +124,7 @@ fn those_for_other_quorum_stores_have_patience_too() {
             let name = &workload.name;
             assert_eq!(workload.client.max_in_flight, Some(2), "{name}");
             assert!(workload.client.timeout >= Duration::from_secs(3), "{name}");
-            assert!(workload.cluster.elect_within >= Some(Duration::from_secs(15)), "{name}");
+            assert!(workload.cluster.elect_within >= Some(Duration::from_secs(8)), "{name}");
             assert!(workload.settle_within >= Duration::from_secs(20), "{name}");
             for fault in &workload.faults {
                 let lasting = fault.until.unwrap() - fault.at;

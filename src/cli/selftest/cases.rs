@@ -87,10 +87,24 @@ const STALE: &[Proof] = &[OWN, ("monotonic-reads", &["monotonic-reads"])];
 const IMPOSSIBLE: &[Proof] = &[("quorum", &["impossible-quorum"])];
 /// Strong reads that missed what was acknowledged.
 const STALE_STRONG: &[Proof] =
-    &[("quorum", &["stale-strong-read", "deleted-value-returned"]), ("linearizability", &["not-linearizable"])];
+    &[("quorum", &["stale-strong-read", "deleted-value-returned"]), NOT_LINEARIZABLE];
+const NOT_LINEARIZABLE: Proof = ("linearizability", &["not-linearizable"]);
 /// Acknowledged and gone.
-const GONE: &[Proof] =
-    &[("durability", &["lost-acknowledged"]), ("quorum", &["lost-acknowledged", "stale-strong-read"])];
+const GONE: &[Proof] = &[("durability", &["lost-acknowledged"]), ("quorum", &["lost-acknowledged"])];
+/// Old values in place of new ones, whoever notices first.
+const MIXED_UP: &[Proof] =
+    &[("quorum", &["stale-strong-read", "deleted-value-returned", "lost-acknowledged"]), DIVERGED];
+/// Old values written anew.
+const OVERWRITTEN: &[Proof] = &[
+    ("durability", &["lost-acknowledged"]),
+    ("quorum", &["lost-acknowledged", "stale-strong-read", "deleted-value-returned"]),
+    DIVERGED,
+];
+/// Deleted here, not there.
+const UNDELETED: &[Proof] = &[("quorum", &["deleted-value-returned"]), DIVERGED];
+const OLD_LEADER: &[Proof] = &[("leader", &["deposed-leader-acknowledged"])];
+const TWO_LEADERS: &[Proof] = &[("leader", &["two-leaders-one-term"])];
+const NO_LEADER: &[Proof] = &[("leader", &["no-leader"])];
 
 /// Every case, by system and bug. The expectations are those of the field: what the bug does to a user. A workload is
 /// in a bug's rows only where the bug has so many independent chances to show that it is found in 99 of 100 runs.
@@ -158,5 +172,26 @@ pub const CASES: &[Case] = &[
     quorum_lab("quorum/lab/delete.toml"),
     quorum_lab("quorum/lab/lag.toml"),
     quorum_lab("quorum/lab/chaos.toml"),
-    quorum(PROMISES_TOO_MUCH, "quorum/weak-promised.toml", &[("linearizability", &["not-linearizable"])]),
+    quorum(PROMISES_TOO_MUCH, "quorum/weak-promised.toml", &[NOT_LINEARIZABLE]),
+    quorum("claims-quorum", "quorum/two-down.toml", IMPOSSIBLE),
+    quorum("counts-itself-twice", "quorum/two-down.toml", IMPOSSIBLE),
+    quorum("first-answer-wins", "quorum/lag.toml", STALE_STRONG),
+    quorum("first-answer-wins", "quorum/delete.toml", STALE_STRONG),
+    quorum("no-versions", "quorum/lag.toml", MIXED_UP),
+    quorum("no-versions", "quorum/partition.toml", MIXED_UP),
+    quorum("local-strong-read", "quorum/lag.toml", STALE_STRONG),
+    quorum("local-strong-read", "quorum/delete.toml", STALE_STRONG),
+    quorum("unread-pending", "quorum/lag.toml", STALE_OWN),
+    quorum("delete-not-replicated", "quorum/delete.toml", UNDELETED),
+    quorum("delete-not-replicated", "quorum/outage.toml", UNDELETED),
+    quorum("no-term-check", "quorum/leader-pause.toml", OLD_LEADER),
+    quorum("no-term-check", "quorum/isolate-leader.toml", OLD_LEADER),
+    quorum("two-leaders", "quorum/isolate-leader.toml", TWO_LEADERS),
+    quorum("two-leaders", "quorum/partition.toml", TWO_LEADERS),
+    quorum("url-sorts-first", "quorum/outage.toml", NO_LEADER),
+    quorum("ack-then-replicate", "quorum/leader-kill-mid-write.toml", GONE),
+    quorum("ack-then-replicate", "quorum/lag.toml", STALE_STRONG),
+    quorum("overwrites-on-heal", "quorum/isolate-leader.toml", OVERWRITTEN),
+    quorum("overwrites-on-heal", "quorum/partition.toml", OVERWRITTEN),
+    quorum("refuses-with-quorum", "quorum/outage.toml", &[("quorum", &["refused-with-quorum"])]),
 ];

@@ -39,8 +39,9 @@ impl Check for Availability {
         let main = main_phase(history);
         let load: Vec<&Op> =
             history.ops.iter().filter(|op| is_load(op) && main.contains(&op.invoked_ns)).collect();
+        let faults: Vec<&Fault> = history.faults.iter().filter(|fault| !is_aimless(fault)).collect();
         let mut phases: Vec<(String, Tally)> = vec![("healthy".into(), Tally::new())];
-        for fault in history.faults.iter().filter(|fault| !is_aimless(fault)) {
+        for fault in &faults {
             if !phases.iter().any(|(name, _)| *name == fault.label) {
                 phases.push((fault.label.clone(), Tally::new()));
             }
@@ -49,7 +50,7 @@ impl Check for Availability {
         let places: HashMap<String, usize> =
             phases.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
         let recovered = phases.len() - 1;
-        let last_ns = history.faults.iter().map(|fault| fault.ended_ns.unwrap_or(u64::MAX)).max();
+        let last_ns = faults.iter().map(|fault| fault.ended_ns.unwrap_or(u64::MAX)).max();
         let mut by_f: BTreeMap<Arc<str>, Tally> = BTreeMap::new();
         let outages = Outages::of(history);
         let mut by_out: BTreeMap<(u64, Arc<str>), Tally> = BTreeMap::new();
@@ -58,10 +59,7 @@ impl Check for Availability {
             let end_ns = op.returned_ns.unwrap_or(op.invoked_ns);
             let out = outages.most_during(op.invoked_ns, end_ns);
             by_out.entry((out, op.f.clone())).or_insert_with(Tally::new).add(op);
-            let over = history
-                .faults
-                .iter()
-                .filter(|fault| !is_aimless(fault) && fault.overlaps(op.invoked_ns, end_ns));
+            let over = faults.iter().filter(|fault| fault.overlaps(op.invoked_ns, end_ns));
             let mut under: Vec<usize> = over.filter_map(|fault| places.get(&fault.label).copied()).collect();
             under.sort_unstable();
             under.dedup();
@@ -84,7 +82,7 @@ impl Check for Availability {
             row
         });
         stats.insert("nodes_out".into(), by_out.collect::<Vec<_>>().into());
-        stats.insert("recovery".into(), recovery(history).into());
+        stats.insert("recovery".into(), recovery(history, &faults).into());
         CheckResult {
             verdict: if load.is_empty() { Verdict::Unknown } else { Verdict::Valid },
             reason: load.is_empty().then(|| "no client asked anything in the main phase".into()),
@@ -119,7 +117,7 @@ fn main_phase(history: &History) -> std::ops::Range<u64> {
 }
 
 /// For each fault and node: ms from its end to the first ok answer to something asked after it; `null`: none came.
-fn recovery(history: &History) -> Vec<Json> {
+fn recovery(history: &History, faults: &[&Fault]) -> Vec<Json> {
     let mut answers: HashMap<&str, Vec<(u64, u64)>> = HashMap::new();
     for op in history.ops.iter().filter(|op| is_load(op) && op.is_ok()) {
         if let Some(node) = &op.node {
@@ -136,7 +134,7 @@ fn recovery(history: &History) -> Vec<Json> {
         }
     }
     let mut rows = Vec::new();
-    for fault in history.faults.iter().filter(|fault| !is_aimless(fault)) {
+    for fault in faults {
         let Some(ended_ns) = fault.ended_ns else { continue };
         let all: Vec<Arc<str>> = history.contract.nodes.iter().map(|node| node.as_str().into()).collect();
         let nodes = if fault.target.is_empty() { &all } else { &fault.target };
@@ -194,5 +192,87 @@ impl Tally {
             "p99_ms": latency(0.99),
             "max_ms": (self.ok > 0).then(|| ms(self.latency_us.max())),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Life, Value};
+
+    fn op(f: &str, invoked_ns: u64, returned_ns: u64, outcome: Outcome) -> Op {
+        Op {
+            index: invoked_ns,
+            end_index: None,
+            process: 0,
+            f: f.into(),
+            key: Some("k".into()),
+            value: Value::Nil,
+            node: Some("A".into()),
+            version: None,
+            invoked_ns,
+            returned_ns: Some(returned_ns),
+            outcome,
+            error: None,
+            snapshot: None,
+            claim: None,
+        }
+    }
+
+    fn life(ready_ns: u64, ended_ns: Option<u64>) -> Life {
+        Life {
+            pid: 1,
+            started_ns: ready_ns,
+            ready_ns: Some(ready_ns),
+            ended_ns,
+            expected: true,
+            signal: None,
+            code: None,
+            log: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn operations_are_counted_by_how_many_nodes_were_out_meanwhile() {
+        let ops = vec![
+            op("write", 10, 20, Outcome::Ok),
+            // It was under way when B ended.
+            op("write", 90, 110, Outcome::Info),
+            op("write", 120, 130, Outcome::Fail),
+            op("read", 140, 150, Outcome::Ok),
+            // The harness's own questions are no load.
+            op("status", 145, 150, Outcome::Ok),
+            op("write", 210, 220, Outcome::Ok),
+        ];
+        let aimless = Fault {
+            id: 0,
+            f: "kill".into(),
+            target: Vec::new(),
+            label: "kill leader".into(),
+            began_ns: 125,
+            ended_ns: Some(125),
+            took_effect: false,
+            evidence: json!({"aimless": true}),
+        };
+        let lives = [("A", vec![life(1, None)]), ("B", vec![life(1, Some(100)), life(200, None)])];
+        let lives = lives.into_iter().map(|(node, lives)| (Arc::from(node), lives)).collect();
+        let result = Availability.check(&History { ops, lives, faults: vec![aimless], ..History::default() });
+        let row = |row: &Json| {
+            let counts = ["ok", "fail", "info"].map(|name| row[name].as_u64().unwrap());
+            (row["nodes_out"].as_u64().unwrap(), row["f"].as_str().unwrap().to_owned(), counts)
+        };
+        let rows: Vec<_> = result.stats["nodes_out"].as_array().unwrap().iter().map(row).collect();
+        assert_eq!(
+            rows,
+            [
+                (0, "write".to_owned(), [2, 0, 0]),
+                (1, "read".to_owned(), [1, 0, 0]),
+                (1, "write".to_owned(), [0, 1, 1]),
+            ]
+        );
+        let phases: Vec<_> =
+            result.stats["phases"].as_array().unwrap().iter().map(|row| &row["phase"]).collect();
+        assert_eq!(phases, ["healthy"], "a fault that found nobody is no phase");
+        assert_eq!(result.stats["recovery"], json!([]));
     }
 }

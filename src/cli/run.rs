@@ -115,7 +115,10 @@ fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
     let mut matrix = MatrixSummary::new(&first.name, cells.axes.iter().map(axis).collect());
     let path = args.results.join(&first.name).join("matrix.json");
     let mut worst = EXIT_VALID;
-    for (cell, workload) in &cells.list {
+    for (at, (cell, workload)) in cells.list.iter().enumerate() {
+        if !args.quiet {
+            eprintln!("cell {} of {}: {}", at + 1, cells.list.len(), named(cell));
+        }
         let mut figures = Gathering::default();
         let (summary, code) = run_cell(args, cell, workload, interrupt, &mut |finished| {
             figures.push(&finished.results);
@@ -144,13 +147,18 @@ fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
     worst
 }
 
+/// `W=1 R=2`
+fn named(cell: &[(String, String)]) -> String {
+    let pairs: Vec<String> = cell.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join(" ")
+}
+
 /// What one run of a matrix came to: `W=1 R=2 seed 7: invalid (quorum is violated)`.
 fn one_line(cell: &[(String, String)], results: &Results) -> String {
     let style = Style::stdout();
-    let pairs: Vec<String> = cell.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let why = results.why.first().map(|why| format!(" ({why})")).unwrap_or_default();
     let verdict = table::word(results.verdict);
-    let line = format!("{} seed {}: {verdict}{why}", pairs.join(" "), results.seed);
+    let line = format!("{} seed {}: {verdict}{why}", named(cell), results.seed);
     style.paint(Paint::of(results.verdict), &style.wrap(&line, 2))
 }
 

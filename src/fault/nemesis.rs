@@ -172,8 +172,8 @@ impl<W: World> Nemesis<W> {
         }
         self.record(fault, "begin", None, Json::Object(evidence));
         self.in_force.insert(fault, state);
-        self.settle_into(now);
         self.note_writes(fault);
+        self.settle_into(now);
         for demand in &self.schedule[fault].demands {
             if let Demand::Slow { .. } = demand {
                 self.tasks.push(Reverse((now, Task::Turn(fault))));

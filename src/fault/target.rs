@@ -53,7 +53,16 @@ impl Target {
                     field.fail(format!("= {text:?}: of one node, none follows"), "expected another target");
                     None
                 }
-                word if Part::of(word).is_some() => Part::of(word).map(Target::Part),
+                word if Part::of(word).is_some() => match cast.mute {
+                    None => Part::of(word).map(Target::Part),
+                    Some(protocol) => {
+                        field.fail(
+                            format!("= {text:?}: nobody can say who that is"),
+                            format!("expected the protocol {protocol:?} to teach `[status]`"),
+                        );
+                        None
+                    }
+                },
                 _ => node(field, cast).map(|name| Target::Names(vec![name])),
             },
             Val::List(_) => names(field, cast).map(Target::Names),

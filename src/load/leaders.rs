@@ -106,8 +106,8 @@ impl Leaders {
         self.change(|state| state.hinted = Some(place));
     }
 
-    /// Nobody listens there any more.
-    pub(super) fn gone(&self, place: usize) {
+    /// Nobody listens there any more, or somebody else does: what it said counts no longer.
+    pub fn gone(&self, place: usize) {
         self.change(|state| {
             state.said[place] = None;
             state.hinted = state.hinted.filter(|hinted| *hinted != place);

@@ -150,8 +150,8 @@ impl Live {
     pub(super) fn moved(&self, from: usize, to: usize, mutates: bool) {
         if let (Some(from), Some(to)) = (self.nodes.get(from), self.nodes.get(to)) {
             to.in_flight.fetch_add(1, Ordering::Relaxed);
-            to.writing.fetch_add(u64::from(mutates), Ordering::Relaxed);
             from.in_flight.fetch_sub(1, Ordering::Relaxed);
+            to.writing.fetch_add(u64::from(mutates), Ordering::Relaxed);
             from.writing.fetch_sub(u64::from(mutates), Ordering::Relaxed);
         }
     }

@@ -186,22 +186,9 @@ impl Session {
         targets.live.begun(first, mutates, planned.at);
         targets.recorder.invoke(asked);
         let began = Instant::now();
-        let Some(mut answer) = self.ask(first, &asked, targets.timeout).await else { return };
+        let Some(answer) = self.ask(first, &asked, targets.timeout).await else { return };
         drop(permit);
-        let (mut place, mut hops) = (first, 0);
-        while let Some(next) = self.onward(&planned, place, hops, &answer) {
-            let left = targets.timeout.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            targets.live.moved(place, next, mutates);
-            (place, hops) = (next, hops + 1);
-            // Only the first node is waited for before the invocation; now the operation is under way.
-            let permit = targets.list[place].permit().await;
-            let Some(came) = self.ask(place, &asked, left).await else { break };
-            answer = came;
-            drop(permit);
-        }
+        let (place, answer) = self.send_on(&planned, first, &asked, began, answer).await;
         let asked = Asked { node: &targets.list[place].id, ..asked };
         if paced {
             targets.recorder.complete(asked, answer.completion());
@@ -216,6 +203,38 @@ impl Session {
             self.clients.iter_mut().for_each(|client| *client = None);
             self.token = None;
         }
+    }
+
+    /// Sends an operation on that the node at `place` answered, as long as it certainly has not been performed and there is
+    /// somewhere to send it, within the time it has; where it ended, and how.
+    async fn send_on(
+        &mut self,
+        planned: &Planned,
+        mut place: usize,
+        asked: &Asked<'_>,
+        began: Instant,
+        mut answer: Answer,
+    ) -> (usize, Answer) {
+        let targets = Arc::clone(&self.targets);
+        let mutates = self.operations.get(planned.f).is_some_and(|operation| operation.mutates);
+        let mut hops = 0;
+        while let Some(next) = self.onward(planned, place, hops, &answer) {
+            let deadline = began + targets.timeout;
+            let Ok(permit) = tokio::time::timeout_at(deadline.into(), targets.list[next].permit()).await
+            else {
+                break;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            targets.live.moved(place, next, mutates);
+            (place, hops) = (next, hops + 1);
+            let Some(came) = self.ask(place, asked, left).await else { break };
+            answer = came;
+            drop(permit);
+        }
+        (place, answer)
     }
 
     /// Sends an operation to the node at `place`; `None`: there is none.

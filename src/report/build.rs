@@ -110,17 +110,14 @@ impl Results {
     }
 }
 
-/// What the load did: everything between the beginning of the main phase and the heal, probes aside. A history
-/// without phases (an imported one) is load from end to end.
+/// What the load did: everything between the beginning of the main phase and the heal, but for what the harness asked for
+/// itself. A history without phases (an imported one) is load from end to end.
 fn client_ops(history: &History) -> impl Iterator<Item = &Op> {
     let from_ns = history.phase_began_ns(Phase::Main).unwrap_or(0);
     let to_ns = history.phase_began_ns(Phase::Heal).unwrap_or(u64::MAX);
-    history.ops.iter().filter(move |op| !is_probe(op) && op.invoked_ns >= from_ns && op.invoked_ns <= to_ns)
-}
-
-/// What the harness asks of nodes for itself.
-fn is_probe(op: &Op) -> bool {
-    ["snapshot", "status"].contains(&&*op.f)
+    history.ops.iter().filter(move |op| {
+        !matches!(&*op.f, "snapshot" | "status") && op.invoked_ns >= from_ns && op.invoked_ns <= to_ns
+    })
 }
 
 fn check_row(history: &History, (name, mode, result): Checked) -> CheckRow {

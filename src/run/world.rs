@@ -130,6 +130,9 @@ impl Shared {
     /// Records that a node's process ended, and shows it.
     pub fn note_exit(&self, node: &str, exit: &Exit, expected: bool) {
         self.readiness.ended(node);
+        if let Some(place) = self.targets.place_of(node) {
+            self.targets.leaders().gone(place);
+        }
         if let Err(error) = self.network.node_down(node) {
             self.progress.event(&RunEvent::Warning(error.to_string()));
         }

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::render::{bases, check_command, example_facts, harness_word, render_with};
 use super::{ClusterSpec, LoadSpec, Overrides, Route, Workload, WorkloadErrors, resolved, sections, vars};
+use crate::client::Protocol;
 use crate::document::{self, Entry, Field, Key, Node, Origin, Problem, Section, Sink, Source, Table, Val};
+use crate::fault::aim::Part;
 use crate::fault::kinds::Cast;
 use crate::fault::{chaos, schedule};
 
@@ -108,17 +110,25 @@ fn decode_all(root: &Table, path: &Path, overrides: &Overrides, sink: &Sink<'_>)
     };
     let vars = vars::decode(top.field("vars").as_ref(), &harness_word());
 
-    let cluster = tables.section(&top, "cluster", sink);
-    let nodes = cluster.as_ref().and_then(sections::cluster::nodes);
-    let cluster = cluster.and_then(|section| {
-        let spec = sections::cluster::cluster(&section, nodes.clone(), beside, vars.as_ref())?;
-        check_templates(&section, &spec, vars.as_ref()?, root, path);
+    let cluster_section = tables.section(&top, "cluster", sink);
+    let nodes = cluster_section.as_ref().and_then(sections::cluster::nodes);
+    let cluster = cluster_section.as_ref().and_then(|section| {
+        let spec = sections::cluster::cluster(section, nodes.clone(), beside, vars.as_ref())?;
+        check_templates(section, &spec, vars.as_ref()?, root, path);
         Some(spec)
     });
     let client =
         tables.section(&top, "client", sink).and_then(|section| sections::client::client(&section, beside));
     let (mut client, protocol) = client.unzip();
     let protocol = protocol.as_deref();
+    if let (Some(section), Some(protocol)) = (&cluster_section, protocol)
+        && let Some(field) = section.field("elect-within").filter(|_| !protocol.has("status"))
+    {
+        field.fail(
+            "promises a leader, but nobody can say who that is",
+            format!("expected the protocol {:?} to teach `[status]`", protocol.name()),
+        );
+    }
     let empty = Table::default();
     let load_section = match top.field("load") {
         Some(field) => field.section("[load]", &tables.load, &[]),
@@ -130,7 +140,8 @@ fn decode_all(root: &Table, path: &Path, overrides: &Overrides, sink: &Sink<'_>)
     let seed = overrides.seed.or(file_seed.flatten()).unwrap_or_else(drawn_seed);
     let mut faults = Vec::new();
     if let Some(nodes) = &nodes {
-        let cast = Cast { nodes };
+        let mute = protocol.filter(|protocol| !protocol.has("status")).map(Protocol::name);
+        let cast = Cast { nodes, mute };
         let planned =
             top.field("fault").map(|field| schedule::decode(&field, &cast, duration)).unwrap_or_default();
         if let Some(duration) = duration {
@@ -199,7 +210,7 @@ fn needs_status(root: &Table, load: &LoadSpec) -> bool {
 /// Whether a fault is aimed at nodes by their role.
 fn names_a_role(node: &Node) -> bool {
     match &node.val {
-        Val::Text(text) => matches!(text.as_str(), "leader" | "follower" | "followers"),
+        Val::Text(text) => Part::of(text).is_some(),
         Val::List(items) => items.iter().any(names_a_role),
         Val::Table(table) => table.entries.iter().any(|entry| names_a_role(&entry.node)),
         _ => false,

@@ -129,6 +129,40 @@ fn mistakes_are_told_with_their_place_and_the_nearest_word() {
             "[write]\npath = '/{{ key }}/{{ value }}'\n[[write.answer]]\noutcome = 'miss'\n",
             "my.toml:4:11: only a read can miss",
         ),
+        (
+            "[delete]\npath = '/x'\n",
+            "my.toml:1:1: nothing in `[delete]` says `{{ key }}`: every key would be the same",
+        ),
+        (
+            "[delete]\npath = '/{{ key }}'\nvalue = '/v'\n",
+            "my.toml:3:1: `[delete]` has no key `value`; expected one of method, path, headers, body, answer, ts, origin, \
+             error, achieved, acks, role, term, leader, token, hint",
+        ),
+        (
+            "[status]\npath = '/'\nterm = '/t'\n",
+            "my.toml:1:1: `[status]` needs `role`: where in the answer it is",
+        ),
+        (
+            "[status]\npath = '/'\nrole = 'role'\n",
+            "my.toml:3:8: `role` is no place in an answer: expected a JSON pointer (\"/role\"), or a regular expression (\"re:…\")",
+        ),
+        (
+            "[status]\npath = '/'\nrole = '/r'\n",
+            "my.toml:1:1: the file teaches neither `[read]` nor `[write]`",
+        ),
+        ("leader-word = 3\n", "my.toml:1:15: expected a string, found integer"),
+        (
+            "[ready]\npath = '/'\ntoken = '/t'\n",
+            "my.toml:3:1: `[ready]` has no key `token`; expected one of method, path, headers, body",
+        ),
+        (
+            "[strong-raed]\npath = '/{{ key }}'\n",
+            "my.toml:1:2: a protocol file has no key `strong-raed`; did you mean `strong-read`?",
+        ),
+        (
+            "[read]\nvalue = '/v'\npath = '/{{ key }}?t={{ tokn }}'\n",
+            "my.toml:3:8: there is no `tokn` in a template; did you mean `token`?",
+        ),
         ("[read\n", "my.toml:1:6: unclosed table, expected `]`"),
     ];
     for (text, expected) in cases {

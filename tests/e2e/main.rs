@@ -9,6 +9,7 @@ mod bundled;
 mod crash;
 mod hostile;
 mod kills;
+mod leader;
 mod matrix;
 mod python;
 mod quorum;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{Ended, Lab, check};
 
 /// A shipped workload of the store, with other faults and as short as a test may be.
-fn lab(name: &str, faults: &str) -> Lab {
+pub fn lab(name: &str, faults: &str) -> Lab {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("workloads/quorum/{name}.toml"));
     let text = std::fs::read_to_string(path).unwrap();
     let (head, rest) = text.split_once("[[fault]]").unwrap();
@@ -19,7 +19,7 @@ fn lab(name: &str, faults: &str) -> Lab {
     lab
 }
 
-fn run(lab: &Lab, more: &[&str]) -> Ended {
+pub fn run(lab: &Lab, more: &[&str]) -> Ended {
     let sets = [
         "--json",
         "--quiet",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::workload::{Overrides, Workload, WorkloadErrors};
 
-use super::{BASE, edited, parse};
+use super::{BASE, edited, led, parse};
 
 /// The messages of several mistakes, one below the other.
 #[derive(Default)]
@@ -211,6 +211,7 @@ fn quorums_and_routes() {
             "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = \"two\"",
             "nodes = [\"A\", \"B\", \"C\"]\nread-quorum = true",
             "nodes = [\"A\", \"B\", \"C\"]\nelect-within = 5",
+            "nodes = [\"A\", \"B\", \"C\"]\nelect-within = \"5s\"",
         ],
     );
     page.edits("protocol = \"lab2\"", &["protocol = \"lab2\"\nprobe = \"100ms\"", "protocol = \"quorum\""]);
@@ -257,6 +258,7 @@ fn faults() {
             "kill = [\"A\", \"A\"]",
             "kill = []",
             "kill = 1",
+            "kill = \"leader\"",
             "kill = \"leadr\"",
             "kill = [\"leader\", \"A\"]",
             "kill = \"B\"\nwhen = \"reading\"",
@@ -277,11 +279,7 @@ fn faults() {
             "partition = { from = \"A\" }",
             "partition = { from = \"A\", to = \"A\" }",
             "partition = { bridge = [\"A\", \"B\"] }",
-            "partition = { bridge = \"followers\" }",
-            "partition = { isolate = \"leader\", with = \"majority\" }",
-            "partition = { isolate = \"followers\", with = \"minority\" }",
             "partition = { from = \"A\", to = \"B\", with = \"minority\" }",
-            "delay = { from = \"leader\", to = \"leader\", by = \"1s\" }",
             "partition = \"rings\"",
             "delay = { from = \"A\", to = \"A\", by = \"1s\" }",
             "delay = { from = \"A\", too = \"B\", by = \"1s\" }",
@@ -294,6 +292,15 @@ fn faults() {
             "reset = \"E\"",
         ],
     );
+    let led = led(BASE);
+    for fault in [
+        "partition = { bridge = \"followers\" }",
+        "partition = { isolate = \"leader\", with = \"majority\" }",
+        "partition = { isolate = \"followers\", with = \"minority\" }",
+        "delay = { from = \"leader\", to = \"leader\", by = \"1s\" }",
+    ] {
+        page.add(fault, parse(&led.replacen(kill, fault, 1)));
+    }
     page.edits("at = \"3s\"", &["at = \"10s\"", "at = 3", "", "at = \"sometime\""]);
     page.edits("for = \"4s\"", &["for = \"0s\"", "every = \"1s\""]);
     page.edit("one table in single brackets", "[[fault]]", "[fault]");
@@ -306,7 +313,7 @@ fn faults() {
         "partition = \"ring\"",
         "partition = { bridge = \"A\" }",
         "pause = \"minority\"",
-        "partition = { isolate = \"leader\", with = \"minority\" }",
+        "partition = { isolate = \"A\", with = \"minority\" }",
     ] {
         page.add(&format!("two nodes: {fault}"), parse(&with(&two, fault)));
     }
@@ -329,8 +336,8 @@ fn chaos() {
         "for = [\"2s\", \"1s\"]",
         "for = [\"2s\"]",
         "targets = \"D\"",
-        "targets = [\"leader\", \"leader\"]",
-        "targets = [\"leader\", \"D\"]",
+        "targets = [\"one\", \"one\"]",
+        "targets = [\"one\", \"D\"]",
         "quite = \"1s\"",
         "quiet = \"10s\"",
     ] {

@@ -57,6 +57,12 @@ fn parse(text: &str) -> Result<Workload, WorkloadErrors> {
     Workload::parse(text, Path::new("w.toml"), &Overrides::default())
 }
 
+/// `text`, which is [`BASE`] or was, with a protocol that teaches who leads.
+fn led(text: &str) -> String {
+    let mix = "duration = \"10s\"\nmix = { write = 1, strong-read = 1 }";
+    text.replace("\"lab2\"", "\"quorum\"").replacen("duration = \"10s\"", mix, 1)
+}
+
 /// [`BASE`] with `from` replaced by `to`, once.
 fn edited(from: &str, to: &str) -> String {
     assert_eq!(BASE.matches(from).count(), 1, "{from:?} is not in the base exactly once");

@@ -10,7 +10,7 @@ use harness::workload::{Overrides, Workload};
 use proptest::prelude::*;
 
 use super::fuzz::PIECES;
-use super::{BASE, parse, shipped};
+use super::{BASE, led, parse, shipped};
 
 /// Renders what comes of `text`: mistakes must be showable too.
 fn digest(text: &str, overrides: &Overrides) {
@@ -107,6 +107,7 @@ proptest! {
         let text = with_nodes(nodes, &format!(
             "[chaos]\nfaults = {kinds}\nevery = \"{every_ms}ms\"\ntargets = {target}\nfor = [\"100ms\", \"3s\"]\nquiet = \"1500ms\"\n"
         ));
+        let text = if target.contains("leader") || target.contains("follower") { led(&text) } else { text };
         let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
         let load = || Workload::parse(&text, Path::new("w.toml"), &overrides).unwrap_or_else(|errors| panic!("{errors}"));
         let workload = load();
@@ -188,7 +189,7 @@ fn repetitions_draw_anew_and_the_heal_lifts_what_lasts_too_long() {
 
 /// Each label until the fault begins, and afterwards, were B to lead and all to be up.
 fn aimed(fault: &str) -> (String, String) {
-    let text = with_nodes(5, &format!("[[fault]]\nat = \"1s\"\n{fault}\n"));
+    let text = led(&with_nodes(5, &format!("[[fault]]\nat = \"1s\"\n{fault}\n")));
     let overrides = Overrides { seed: Some(7), ..Overrides::default() };
     let workload = Workload::parse(&text, Path::new("w.toml"), &overrides).unwrap();
     let fault = &workload.faults[0];
@@ -248,7 +249,7 @@ fn faults_on_the_leader_say_whom_they_mean_once_that_is_known() {
 fn a_leader_cut_off_with_a_minority_leaves_a_majority() {
     for nodes in 3..8 {
         let fault = "[[fault]]\nat = \"1s\"\npartition = { isolate = \"leader\", with = \"minority\" }\n";
-        let workload = parse(&with_nodes(nodes, fault)).unwrap();
+        let workload = parse(&led(&with_nodes(nodes, fault))).unwrap();
         let [leader, followers @ ..] = workload.cluster.nodes.as_slice() else { panic!("no nodes") };
         let parts = Parts { leader: leader.clone(), followers: followers.to_vec() };
         let pending = workload.faults[0].pending.as_ref().unwrap();

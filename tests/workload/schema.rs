@@ -130,6 +130,8 @@ fn shapes_are_judged_alike() {
         ("partition", json!("ring"), true),
         ("partition", json!("rings"), false),
         ("partition", json!({ "isolate": "one" }), true),
+        ("partition", json!({ "isolate": "A", "with": "minority" }), true),
+        ("partition", json!({ "isolate": "A", "with": "majority" }), false),
         ("partition", json!({ "from": "A", "to": ["B"] }), true),
         ("delay", json!("200ms"), true),
         ("delay", json!("200"), false),
@@ -151,12 +153,26 @@ fn shapes_are_judged_alike() {
         let text = toml::to_string(&document).unwrap();
         assert_eq!(parse(&text).is_ok(), right, "decoder: {kind} = {value}");
     }
+    for (matrix, right) in [
+        (json!({ "node": ["{{ harness }} node lww", "{{ harness }} node quorum"] }), true),
+        (json!({}), false),
+        (json!({ "node": [] }), false),
+        (json!({ "node": "{{ harness }} node lww" }), false),
+        (json!({ "node": [["{{ harness }} node lww"]] }), false),
+        (json!({ "node": ["{{ harness }} node lww", "{{ harness }} node lww"] }), false),
+    ] {
+        let mut document = base.clone();
+        document["matrix"] = matrix.clone();
+        assert_eq!(validator.is_valid(&document), right, "schema: {matrix}");
+        let text = toml::to_string(&document).unwrap();
+        assert_eq!(parse(&text).is_ok(), right, "decoder: {matrix}");
+    }
     for (key, value, right) in [
         ("write-quorum", json!(2), true),
         ("write-quorum", json!("{{ 1 + 1 }}"), true),
         ("write-quorum", json!(0), false),
         ("read-quorum", json!(1.5), false),
-        ("elect-within", json!("3s"), true),
+        ("elect-within", json!("three"), false),
         ("elect-within", json!(3), false),
     ] {
         let mut document = base.clone();

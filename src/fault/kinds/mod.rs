@@ -68,6 +68,8 @@ pub fn find(name: &str) -> Option<&'static FaultKind> {
 pub struct Cast<'a> {
     /// All nodes, in the workload's order.
     pub nodes: &'a [String],
+    /// The protocol by which no node can be asked for its role, where it is such a one.
+    pub mute: Option<&'a str>,
 }
 
 /// A decoded fault, its targets not yet drawn.

@@ -76,19 +76,18 @@ impl<W: World> Nemesis<W> {
         Some(began)
     }
 
-    /// Counts the writes under way once more, now that the signals have left: what was answered in between was not in the
-    /// middle of anything.
+    /// Counts the writes under way once more, right before the signals leave: what was answered since the fault was aimed is
+    /// in the middle of nothing. Afterwards would be too late, for the writes of a killed node end with it.
     pub(super) fn note_writes(&mut self, fault: usize) {
-        let Some(state) =
-            self.in_force.get_mut(&fault).filter(|state| state.began.contains_key("writes_under_way"))
+        const WRITES: &str = "writes_under_way";
+        let ScheduledFault { target, pending: Some(pending), .. } = &self.schedule[fault] else { return };
+        let Some(state) = self.in_force.get_mut(&fault).filter(|state| state.began.contains_key(WRITES))
         else {
             return;
         };
-        let ScheduledFault { target, pending: Some(pending), .. } = &self.schedule[fault] else { return };
         let watched = if target.is_empty() { pending.nodes() } else { target };
         let under_way: u64 = watched.iter().map(|node| self.world.writes_under_way(node)).sum();
-        let before = state.began.get("writes_under_way").and_then(Json::as_u64).unwrap_or_default();
-        state.began.insert("writes_under_way".into(), json!(under_way.min(before)));
+        state.began.insert(WRITES.into(), json!(under_way));
     }
 
     /// The fault did not find its moment.

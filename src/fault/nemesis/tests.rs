@@ -333,7 +333,7 @@ fn a_kill_in_the_middle_of_a_write_waits_for_one() {
     let recorded = world.recorded.lock().unwrap();
     assert_eq!(recorded[0]["label"], "kill leader while it writes (B)");
     assert_eq!(recorded[0]["evidence"]["writes_under_way"], json!(2));
-    // One of the two was answered before the signal had left.
+    // One of the two was answered before the signal left.
     assert_eq!(recorded[1]["evidence"]["writes_under_way"], json!(1));
     assert!(world.writes.lock().unwrap().is_empty());
 }

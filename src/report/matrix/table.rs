@@ -49,7 +49,7 @@ impl MatrixSummary {
     fn tables(&self, themes: Vec<Vec<Column>>, style: &Style) -> String {
         let axis = |name: &String| Column {
             head: name.clone(),
-            texts: self.cells.iter().map(|cell| cell.cell.get(name).cloned().unwrap_or_default()).collect(),
+            texts: self.cells.iter().map(|cell| shown(cell.cell.get(name))).collect(),
         };
         let axes: Vec<Column> = self.axes.iter().map(|known| axis(&known.name)).collect();
         let fits = |group: &[&Column]| {
@@ -239,9 +239,14 @@ impl MatrixSummary {
 
     /// `W=1 R=3`
     fn name(&self, cell: &MatrixCell) -> String {
-        let pair = |name: &String| format!("{name}={}", cell.cell.get(name).cloned().unwrap_or_default());
+        let pair = |name: &String| format!("{name}={}", shown(cell.cell.get(name)));
         self.axes.iter().map(|axis| pair(&axis.name)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A value, which may be empty.
+fn shown(value: Option<&String>) -> String {
+    value.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| "\"\"".to_owned())
 }
 
 const VERDICT: &str = "verdict";

@@ -26,5 +26,9 @@ mod quorums;
 mod reading;
 #[path = "checks/sim.rs"]
 mod sim;
+#[path = "checks/sim_quorum.rs"]
+mod sim_quorum;
 #[path = "checks/simulate.rs"]
 mod simulate;
+#[path = "checks/simulate_quorum.rs"]
+mod simulate_quorum;

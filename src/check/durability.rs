@@ -6,7 +6,7 @@
 //!
 //! Only writes whose node was restarted after the acknowledgement are judged; lost updates without a crash are the
 //! business of `lww`. In a store with a declared write quorum what is acknowledged must survive changes of leader as well,
-//! so there every write that a fault followed is judged.
+//! so there every write that a fault followed is judged, as by [`quorum`](super::quorum::lost).
 //!
 //! **Complexity.** O(n log n): one replay in order of time.
 //!
@@ -18,10 +18,12 @@ use super::facts::{Facts, KeyId, LifeId, NodeId, SightId, Witness, WriteId};
 use super::finals::Finals;
 use super::findings::{Finding, Findings, evidence};
 use super::floor::{Floor, Moment, replay};
+use super::quorum::lost::{Fate, Lost, fate};
+use super::quorum::{Declared, found};
 use super::tell::at;
-use super::unversioned::{Lost, Shown};
+use super::unversioned::{Lost as LostByValue, Shown};
 use super::{Check, CheckResult, Violation, lww};
-use crate::history::{Durability as Declared, Fault, History, Phase};
+use crate::history::{Durability as Promise, Fault, History, Phase};
 
 /// The check.
 pub struct Durability;
@@ -31,7 +33,9 @@ enum Found {
     /// An acknowledged write is nowhere to be found; with the snapshot of a node that must have it.
     Gone { write: WriteId, snapshot: u64, survivor: Option<Witness> },
     /// The same, by values alone.
-    GoneByValue(Lost),
+    GoneByValue(LostByValue),
+    /// The same in a store with a write quorum.
+    GoneFromAll(Lost),
     /// A node shows less than what it had acknowledged before a restart.
     Forgotten { before: Witness, after: SightId },
 }
@@ -94,14 +98,19 @@ fn exposed(facts: &Facts, id: WriteId) -> bool {
 fn judge_finals(facts: &Facts, finals: &Finals, findings: &mut Findings<Found>) -> (u64, u64) {
     let (mut judged, mut excused) = (0, 0);
     let shown = Shown::new(facts);
-    // The nodes that are not seen may be the ones that have it.
-    let (nodes, seen) = (facts.history.contract.nodes.len() as u64, finals.nodes.len() as u64);
-    if facts.history.contract.write_quorum.is_some_and(|quorum| seen + quorum <= nodes) {
-        return (0, 0);
-    }
+    let quorum = facts.history.contract.write_quorum.map(|_| Declared::of(facts.history));
     for key in facts.keys.all().filter(|key| !finals.busy(*key) && !finals.nodes.is_empty()) {
         let mut blind = false;
         for &id in finals.acked(key).iter().filter(|id| exposed(facts, **id)) {
+            if let Some(declared) = quorum {
+                match fate(facts, finals, declared, id) {
+                    Fate::Unknown => {}
+                    Fate::Kept => judged += 1,
+                    Fate::Excused => excused += 1,
+                    Fate::Lost(lost) => findings.add(facts, Found::GoneFromAll(lost)),
+                }
+                continue;
+            }
             if facts.write(id).stamp.is_none() {
                 blind = true;
                 continue;
@@ -161,7 +170,7 @@ fn judge_forgotten(facts: &Facts, findings: &mut Findings<Found>) -> u64 {
 impl Finding for Found {
     fn kind(&self) -> &'static str {
         match self {
-            Found::Gone { .. } | Found::GoneByValue(_) => "lost-acknowledged",
+            Found::Gone { .. } | Found::GoneByValue(_) | Found::GoneFromAll(_) => "lost-acknowledged",
             Found::Forgotten { .. } => "forgotten",
         }
     }
@@ -170,13 +179,14 @@ impl Finding for Found {
         Some(match self {
             Found::Gone { write, .. } => facts.write(*write).key,
             Found::GoneByValue(lost) => lost.key,
+            Found::GoneFromAll(lost) => facts.write(lost.write).key,
             Found::Forgotten { after, .. } => facts.sight(*after).key,
         })
     }
 
     fn weight(&self) -> u64 {
         match self {
-            Found::Gone { .. } => 3,
+            Found::Gone { .. } | Found::GoneFromAll(_) => 3,
             Found::GoneByValue(_) => 2,
             Found::Forgotten { .. } => 1,
         }
@@ -187,6 +197,10 @@ impl Finding for Found {
         let (node, story, cause, (ops, faults)) = match self {
             Found::Gone { write, snapshot, survivor } => tell_gone(facts, *write, *snapshot, *survivor),
             Found::GoneByValue(lost) => (lost.node, lost.story(facts), lost.cause(facts), lost.proof(facts)),
+            Found::GoneFromAll(lost) => {
+                let found::Told { story, cause, ops, faults, .. } = found::lost(facts, lost);
+                (facts.write(lost.write).node, story, cause, (ops, faults))
+            }
             Found::Forgotten { before, after } => {
                 let sight = facts.sight(*after);
                 let node = facts.node_name(sight.node);
@@ -235,12 +249,12 @@ fn tell_gone(
     let story =
         format!("{}.{crash}{had} In the end no node has it, or anything newer.", facts.tell_write(id));
     let cause = match facts.history.contract.durability {
-        Declared::Disk => {
+        Promise::Disk => {
             format!(
                 "{node} acknowledges before the write is safe on disk, or does not read its disk when it starts."
             )
         }
-        Declared::Replicated | Declared::Memory => {
+        Promise::Replicated | Promise::Memory => {
             "A node that had it let an older write replace it after the crash.".to_owned()
         }
     };

@@ -460,6 +460,11 @@ impl<'h> Facts<'h> {
         self.life_from(node, from_ns) == self.life_until(node, until_ns)
     }
 
+    /// Whether every node still knew at `until_ns` all that it had ever known.
+    pub fn nothing_forgotten(&self, until_ns: u64) -> bool {
+        self.disk || self.nodes.all().all(|node| self.same_life(node, 0, until_ns))
+    }
+
     /// The first life of a witness's interval, see [`Facts::life_from`].
     pub fn life_of(&self, witness: Witness) -> LifeId {
         self.life_from(self.node_of(witness), self.op(witness).invoked_ns)

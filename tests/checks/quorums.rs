@@ -65,6 +65,24 @@ fn a_quorum_beyond_the_cut_is_impossible() {
 }
 
 #[test]
+fn a_link_that_delivered_nothing_was_cut_from_the_record_on() {
+    let cut = |delivered: &str| {
+        let mut build = quorum("disk", 2, 2).isolate("A", 5_000, 9_000);
+        for (_, text) in &mut build.events {
+            *text = text
+                .replace("\"held_bytes\":9", &format!("\"held_bytes\":9,\"delivered_bytes\":{delivered}"));
+        }
+        build
+    };
+    let acked =
+        |delivered, times| cut(delivered).does(1, "A", Said::write("k", 1, "1", MET), times).kinds("quorum");
+    assert_eq!(acked("0", [5_001, 5_500]), ["impossible-quorum"]);
+    assert!(acked("1", [5_001, 5_500]).is_empty());
+    assert!(acked("0", [4_999, 5_500]).is_empty());
+    assert!(acked("0", [5_001, 8_600]).is_empty());
+}
+
+#[test]
 fn claims_may_be_told_in_several_ways() {
     let with = |claim: &'static str, kind: &'static str| {
         let said = Said::write("k", 1, "1", claim).kind(kind);

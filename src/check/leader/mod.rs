@@ -108,18 +108,13 @@ fn leaders<'h>(facts: &Facts<'h>) -> Vec<Led<'h>> {
     led
 }
 
-/// Whether every vote given before `until_ns` was kept.
-fn votes_kept(facts: &Facts, until_ns: u64) -> bool {
-    facts.disk || facts.nodes.all().all(|node| facts.same_life(node, 0, until_ns))
-}
-
 fn judge_terms<'h>(facts: &Facts<'h>, led: &[Led<'h>], findings: &mut Findings<Found<'h>>) {
     let mut first: HashMap<u64, Led> = HashMap::new();
     let mut told: HashMap<u64, NodeId> = HashMap::new();
     for &later in led {
         let earlier = *first.entry(later.term).or_insert(later);
         let new = earlier.node != later.node && told.insert(later.term, later.node) != Some(later.node);
-        if new && votes_kept(facts, later.op.end_ns()) {
+        if new && facts.nothing_forgotten(later.op.end_ns()) {
             findings.add(facts, Found::TwoLeaders { first: earlier, second: later });
         }
     }
@@ -147,7 +142,7 @@ fn judge_deposed<'h>(facts: &Facts<'h>, led: &[Led<'h>], findings: &mut Findings
         }
         let Some(newest) = newest.filter(|newest| newest.term != write.term) else { continue };
         after += 1;
-        if write.term < newest.term && votes_kept(facts, write.op.end_ns()) {
+        if write.term < newest.term && facts.nothing_forgotten(write.op.end_ns()) {
             findings.add(facts, Found::Deposed { newer: newest, write });
         }
     }

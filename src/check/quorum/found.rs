@@ -1,7 +1,8 @@
 //! What the `quorum` check finds, and how it tells it.
 
+use super::lost::Lost;
 use crate::check::Violation;
-use crate::check::facts::{Facts, KeyId, NodeId, SightId, Witness, WriteId};
+use crate::check::facts::{Facts, KeyId, SightId, Witness, WriteId};
 use crate::check::findings::Finding;
 use crate::check::tell::{at, list};
 use crate::history::Phase;
@@ -27,12 +28,7 @@ pub enum Found {
         deleted: bool,
     },
     /// An acknowledged write that nobody has.
-    Lost {
-        write: WriteId,
-        snapshots: Vec<(NodeId, u64)>,
-        /// The writes of what is held instead, where time alone makes them older.
-        before: Vec<WriteId>,
-    },
+    Lost(Lost),
     /// Nothing acknowledged although enough nodes could serve.
     Refused {
         refused: Vec<WriteId>,
@@ -44,12 +40,13 @@ pub enum Found {
     },
 }
 
-struct Told {
-    nodes: Vec<String>,
-    story: String,
-    cause: String,
-    ops: Vec<u64>,
-    faults: Vec<String>,
+/// A violation but for its kind and key.
+pub struct Told {
+    pub nodes: Vec<String>,
+    pub story: String,
+    pub cause: String,
+    pub ops: Vec<u64>,
+    pub faults: Vec<String>,
 }
 
 impl Finding for Found {
@@ -58,14 +55,16 @@ impl Finding for Found {
             Found::Impossible { .. } => "impossible-quorum",
             Found::Stale { deleted: false, .. } => "stale-strong-read",
             Found::Stale { deleted: true, .. } => "deleted-value-returned",
-            Found::Lost { .. } => "lost-acknowledged",
+            Found::Lost(_) => "lost-acknowledged",
             Found::Refused { .. } => "refused-with-quorum",
         }
     }
 
     fn key(&self, facts: &Facts) -> Option<KeyId> {
         match self {
-            Found::Impossible { write, .. } | Found::Lost { write, .. } => Some(facts.write(*write).key),
+            Found::Impossible { write, .. } | Found::Lost(Lost { write, .. }) => {
+                Some(facts.write(*write).key)
+            }
             Found::Stale { read, .. } => Some(facts.sight(*read).key),
             Found::Refused { .. } => None,
         }
@@ -73,7 +72,7 @@ impl Finding for Found {
 
     fn weight(&self) -> u64 {
         match self {
-            Found::Lost { .. } => 400,
+            Found::Lost(_) => 400,
             Found::Impossible { claimed, others, .. } => 300 + (claimed - others.len() as u64).min(99),
             Found::Stale { older, .. } => 200 + u64::from(older.is_none()),
             Found::Refused { .. } => 100,
@@ -86,7 +85,7 @@ impl Finding for Found {
                 impossible(facts, *write, *claimed, *by_count, others)
             }
             Found::Stale { missed, older, read, .. } => stale(facts, *missed, *older, *read),
-            Found::Lost { write, snapshots, before } => lost(facts, *write, snapshots, before),
+            Found::Lost(gone) => lost(facts, gone),
             Found::Refused { refused, group, leader, span, quorum } => {
                 refusals(facts, refused, group, leader.as_deref(), *span, *quorum)
             }
@@ -155,8 +154,9 @@ fn stale(facts: &Facts, missed: WriteId, older: Option<WriteId>, read: SightId) 
     }
 }
 
-fn lost(facts: &Facts, id: WriteId, snapshots: &[(NodeId, u64)], before: &[WriteId]) -> Told {
-    let write = facts.write(id);
+/// Tells of an acknowledged write that is gone.
+pub fn lost(facts: &Facts, Lost { write: id, snapshots, before }: &Lost) -> Told {
+    let write = facts.write(*id);
     let nodes: Vec<&str> = snapshots.iter().map(|(node, _)| facts.node_name(*node)).collect();
     let earlier: Vec<String> =
         before.iter().take(1).map(|id| format!("{}. Then ", facts.tell_write(*id))).collect();
@@ -166,16 +166,18 @@ fn lost(facts: &Facts, id: WriteId, snapshots: &[(NodeId, u64)], before: &[Write
             "It was acknowledged before W replicas had it, or an older write replaced it, perhaps a deposed leader's."
         }
     };
-    let mut ops = facts.proof(&[Witness::Write(id)]);
+    let mut ops = facts.proof(&[Witness::Write(*id)]);
     ops.extend(snapshots.iter().map(|(_, op)| *op));
     ops.extend(before.iter().map(|id| facts.write(*id).op.index));
+    ops.sort_unstable();
+    ops.dedup();
     let settle_ns = facts.history.phase_began_ns(Phase::Settle).unwrap_or(u64::MAX);
     Told {
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
         story: format!(
             "{}{}. In the end no replica has it, or anything newer, {} among them, although fewer than W lost their memory.",
             earlier.concat(),
-            facts.tell_write(id),
+            facts.tell_write(*id),
             list(&nodes)
         ),
         cause: cause.to_owned(),

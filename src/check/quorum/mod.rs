@@ -15,13 +15,11 @@
 //! **Soundness.** The fault record bounds who could be reached; what is assumed of it is in [`reach`](super::reach). Each
 //! kind's reasons are with its code. Writes of unknown outcome may take effect at any time and bind nobody.
 
-mod found;
+pub mod found;
 mod impossible;
-mod lost;
+pub mod lost;
 mod refused;
 mod stale;
-
-use serde_json::Value as Json;
 
 use super::facts::{Facts, Write};
 use super::finals::Finals;
@@ -35,7 +33,7 @@ pub struct Quorum;
 
 /// What was declared.
 #[derive(Clone, Copy)]
-struct Declared {
+pub struct Declared {
     /// N.
     nodes: u64,
     /// W.
@@ -45,6 +43,13 @@ struct Declared {
 }
 
 impl Declared {
+    /// What a history's contract says.
+    pub fn of(history: &History) -> Self {
+        let contract = &history.contract;
+        let nodes = contract.nodes.len() as u64;
+        Declared { nodes, write: contract.write_quorum, read: contract.read_quorum }
+    }
+
     /// By how many nodes every read quorum meets every write quorum; `None` where they need not meet.
     fn overlap(self) -> Option<u64> {
         (self.read? + self.write?).checked_sub(self.nodes).filter(|overlap| *overlap > 0)
@@ -70,11 +75,7 @@ impl Check for Quorum {
         let facts = Facts::new(history);
         let reach = Reach::new(history);
         let contract = &history.contract;
-        let declared = Declared {
-            nodes: contract.nodes.len() as u64,
-            write: contract.write_quorum,
-            read: contract.read_quorum,
-        };
+        let declared = Declared::of(history);
         let mut findings = Findings::new();
         let claims = impossible::judge(&facts, &reach, declared, &mut findings);
         let reads = stale::judge(&facts, declared, &mut findings);
@@ -101,16 +102,11 @@ impl Check for Quorum {
             ("claims_while_cut_off", claims.bounded),
             ("strong_reads", reads),
             ("final_writes", finals),
-            ("windows", windows),
         ]);
-        for (name, quorum) in [
-            ("nodes", Some(declared.nodes)),
-            ("write_quorum", declared.write),
-            ("read_quorum", declared.read),
-        ] {
-            figures.insert(name.into(), quorum.map_or(Json::Null, Json::from));
+        // Without a time to elect a leader nothing is promised of windows.
+        if contract.elect_within_ms.is_some() {
+            figures.insert("windows".into(), windows.into());
         }
-        figures.insert("elect_within_ms".into(), contract.elect_within_ms.map_or(Json::Null, Json::from));
         findings.conclude(&facts, figures, unknown)
     }
 }

@@ -10,7 +10,8 @@
 //! - a missing key, unless a delete may have come after the write.
 //!
 //! Where a crash may take what was acknowledged, each restart between the write and the read may have taken one of the W
-//! copies, and the two sets must still meet without them.
+//! copies, and the two sets must still meet without them. A restart may take votes and terms as well, and with them the order
+//! of versions in time: after one, nothing is concluded from time there.
 
 use std::collections::HashMap;
 
@@ -84,6 +85,9 @@ impl Newest {
             && facts.is_below(read, top)
         {
             return Some((id, None));
+        }
+        if !facts.nothing_forgotten(read.answered_ns()) {
+            return None;
         }
         let last = facts.write(latest);
         if read.is_nil() {

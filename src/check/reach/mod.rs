@@ -20,6 +20,8 @@
 //!   the connection.
 //! - A fault's begin is recorded *before* it is carried out and its end *after* it was lifted, by one thread. Between record
 //!   and deed lie a few system calls, but that thread may be kept waiting: [`MARGIN_NS`] on both sides belongs to nobody.
+//!   Where a link's counters, read before the begin was recorded and again before it was lifted, show that it delivered
+//!   nothing, there is no doubt about its beginning.
 //! - A paused node does nothing while it is stopped (evidence: it was *seen* stopped); the same margins. Where a process was
 //!   started during a pause, it may have run until it was stopped as well, so the margin around each start counts as running.
 //! - A process is dead before it was started and after it was found ended: `started_ns` is recorded after the start, so
@@ -70,8 +72,9 @@ impl<'h> Reach<'h> {
         for fault in history.faults.iter().filter(|fault| &*fault.f == "partition") {
             let Some((from_ns, to_ns)) = certain(fault) else { continue };
             for (from, to) in links_of(fault) {
+                let since_ns = if silent(fault, from, to) { fault.began_ns } else { from_ns };
                 let (Some(from), Some(to)) = (reach.find(from), reach.find(to)) else { continue };
-                reach.cut.entry((from, to)).or_default().push((from_ns, to_ns));
+                reach.cut.entry((from, to)).or_default().push((since_ns, to_ns));
             }
         }
         for (from, to, _) in &history.bypasses {
@@ -179,6 +182,13 @@ pub fn members(nodes: Nodes) -> impl Iterator<Item = usize> {
 fn certain(fault: &Fault) -> Option<(u64, u64)> {
     let ended_ns = fault.ended_ns.filter(|_| fault.took_effect)?;
     Some((fault.began_ns.saturating_add(MARGIN_NS), ended_ns.saturating_sub(MARGIN_NS)))
+}
+
+/// Whether the link delivered nothing at all from before the begin was recorded until after the last moment before it was
+/// lifted: then it was as good as cut from the record on.
+fn silent(fault: &Fault, from: &str, to: &str) -> bool {
+    let link = fault.evidence.get("links").and_then(|links| links.get(format!("{from}→{to}")));
+    link.and_then(|link| link.get("delivered_bytes")).and_then(Json::as_u64) == Some(0)
 }
 
 /// The directed links a fault was on: keys of its evidence at the end, a list before.

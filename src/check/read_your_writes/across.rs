@@ -49,14 +49,12 @@ impl Across {
         let sight = facts.sight(id);
         let Some(own) = self.own.get(&(sight.op.process, sight.key)) else { return Judged::Nothing };
         let last = facts.write(own.last);
-        let kept = |node| facts.same_life(node, last.op.invoked_ns, sight.answered_ns());
-        if !facts.disk && !facts.nodes.all().all(kept) {
+        if !facts.nothing_forgotten(sight.answered_ns()) {
             return Judged::Nothing;
         }
         let read = Witness::Sight(id);
         if let Some((top, write)) = own.top
             && facts.is_below(sight, top)
-            && (facts.disk || facts.write(write).op.index == last.op.index)
         {
             return Judged::Broken(vec![Witness::Write(write), read]);
         }

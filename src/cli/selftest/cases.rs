@@ -191,7 +191,6 @@ pub const CASES: &[Case] = &[
     quorum("url-sorts-first", "quorum/outage.toml", NO_LEADER),
     quorum("ack-then-replicate", "quorum/leader-kill-mid-write.toml", GONE),
     quorum("ack-then-replicate", "quorum/lag.toml", STALE_STRONG),
-    quorum("overwrites-on-heal", "quorum/isolate-leader.toml", OVERWRITTEN),
     quorum("overwrites-on-heal", "quorum/partition.toml", OVERWRITTEN),
     quorum("refuses-with-quorum", "quorum/outage.toml", &[("quorum", &["refused-with-quorum"])]),
 ];

@@ -20,7 +20,7 @@ const CASES: &[Case] = &[
     ("quorum_ok.js", "leader-kill", &[]),
     ("first_answer_wins.py", "lag", &["stale-strong-read", "deleted-value-returned"]),
     ("first_answer_wins.js", "lag", &["stale-strong-read", "deleted-value-returned"]),
-    ("delete_not_replicated.py", "delete", &["deleted-value-returned"]),
+    ("delete_not_replicated.py", "delete", &["deleted-value-returned", "lost-acknowledged"]),
     ("delete_not_replicated.js", "delete", &["diverged"]),
     ("pending_never_filled.py", "lag", &["read-your-writes"]),
     ("pending_never_filled.js", "lag", &["read-your-writes"]),

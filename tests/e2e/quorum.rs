@@ -135,7 +135,8 @@ fn a_matrix_of_quorums_shows_where_strong_reads_are_stale() {
     let cells = results["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 4, "{results}");
     for cell in cells {
-        let quorum = |name: &str| cell["cell"][name].as_i64().unwrap_or_else(|| panic!("{cell}"));
+        let quorum =
+            |name: &str| cell["cell"][name].as_str().and_then(|text| text.parse::<i64>().ok()).unwrap();
         let levels = cell["figures"]["staleness"].as_array().unwrap();
         let strong =
             levels.iter().find(|level| level["f"] == "strong-read").unwrap_or_else(|| panic!("{cell}"));

@@ -419,12 +419,14 @@ fn the_readme_names_what_is_shipped() {
 fn every_bug_is_looked_for_and_the_readme_says_where() {
     use clap::ValueEnum;
     use harness::cli::selftest::CASES;
-    use harness::node::lww::bug::Bug;
+    use harness::node::{lww, quorum};
 
-    let missing: Vec<String> = Bug::value_variants()
-        .iter()
-        .map(|bug| bug.name())
-        .filter(|name| !CASES.iter().any(|case| case.system == "lww" && case.bug == Some(name)))
+    let lww = lww::bug::Bug::value_variants().iter().map(|bug| ("lww", bug.name()));
+    let quorum = quorum::bug::Bug::value_variants().iter().map(|bug| ("quorum", bug.name()));
+    let missing: Vec<String> = lww
+        .chain(quorum)
+        .filter(|(system, name)| !CASES.iter().any(|case| case.system == *system && case.bug == Some(name)))
+        .map(|(system, name)| format!("{system}: {name}"))
         .collect();
     report("every bug has a case in src/cli/selftest/cases.rs:", missing);
 

@@ -1,7 +1,8 @@
 //! The built binary from end to end: real nodes, really killed, and what is left of it all.
 //!
 //! Workloads are written by the tests, short and on free ports; each run has a folder of its own and a mark in its
-//! environment by which whatever outlives it is found. Python nodes are skipped, with a word, where there is no python3.
+//! environment by which whatever outlives it is found. Nodes in Python and JavaScript are skipped, with a word, where there is no
+//! python3 or Node.js.
 #![cfg(target_os = "linux")]
 
 mod bundled;
@@ -13,4 +14,5 @@ mod leader;
 mod matrix;
 mod python;
 mod quorum;
+mod quorum_nodes;
 mod support;

@@ -40,7 +40,7 @@ fn ok<'h>(history: &'h History, f: &'h str) -> impl Iterator<Item = &'h Op> {
 /// Whoever leads is killed at the latest when its own turn comes.
 #[test]
 fn every_node_is_killed_in_turn() {
-    let kills: Vec<String> = [("A", "1s"), ("B", "2500ms"), ("C", "4s")]
+    let kills: Vec<String> = [("n1", "1s"), ("n2", "2500ms"), ("n3", "4s")]
         .map(|(node, at)| format!("[[fault]]\nat = \"{at}\"\nfor = \"900ms\"\nkill = \"{node}\"\n"))
         .to_vec();
     let lab = lab("outage", &kills.concat());
@@ -58,7 +58,7 @@ fn every_node_is_killed_in_turn() {
     let contract = &history.contract;
     assert_eq!(
         (contract.write_quorum, contract.read_quorum, contract.elect_within_ms),
-        (Some(2), Some(2), Some(5000))
+        (Some(2), Some(2), Some(3000))
     );
     // Nobody wrote before somebody led, and everything acknowledged says where, by how many and in which term.
     let first_write = ok(&history, "write").map(|op| op.invoked_ns).min().unwrap();
@@ -108,7 +108,7 @@ fn a_cluster_that_never_elects_anybody_is_given_no_load() {
     };
     let said = said[0].as_str().unwrap();
     assert!(said.starts_with("no leader was ever elected, "), "{said}");
-    for node in ["A", "B", "C"] {
+    for node in ["n1", "n2", "n3"] {
         assert!(said.contains(&format!("{node} says follower in term ")), "{said}");
     }
     let history = reader::read(&lab.history()).unwrap();
@@ -120,4 +120,28 @@ fn a_cluster_that_never_elects_anybody_is_given_no_load() {
 /// Whether the results have a violated check `leader`.
 fn check_of_leaders(results: &serde_json::Value) -> bool {
     results["checks"].as_array().unwrap().iter().any(|check| check["name"] == "leader")
+}
+
+/// What theory says of the corners of exercise 3, measured: R + W <= N is stale where a follower lags, the others never are.
+#[test]
+fn a_matrix_of_quorums_shows_where_strong_reads_are_stale() {
+    let lag = "[[fault]]\nat = \"300ms\"\nfor = \"5s\"\n\
+               delay = { from = \"leader\", to = \"follower\", by = \"250ms\" }\n";
+    let matrix = "[matrix]\nW = [1, 3]\nR = [1, 3]\n";
+    let lab = lab("exercise3", &[lag, matrix].concat());
+    let ended = run(&lab, &["--set=load.keys=2"]);
+    ended.expect_code(0);
+    let results = ended.json();
+    let cells = results["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 4, "{results}");
+    for cell in cells {
+        let quorum =
+            |name: &str| cell["cell"][name].as_str().and_then(|text| text.parse::<i64>().ok()).unwrap();
+        let levels = cell["figures"]["staleness"].as_array().unwrap();
+        let strong =
+            levels.iter().find(|level| level["f"] == "strong-read").unwrap_or_else(|| panic!("{cell}"));
+        let (reads, stale) = (strong["reads"].as_u64().unwrap(), strong["stale"].as_u64().unwrap());
+        assert!(reads > 0, "{cell}");
+        assert_eq!(stale > 0, quorum("W") + quorum("R") <= 3, "{cell}");
+    }
 }

@@ -348,3 +348,13 @@ pub fn python(script: &str) -> Option<String> {
     // -B: nothing is written beside the scripts.
     Some(format!("python3 -B {}", shell_words::quote(path.to_str().unwrap())))
 }
+
+/// `--node` for a script in JavaScript below `tests/nodes/`; `None`, with a word, where there is no Node.js.
+pub fn javascript(script: &str) -> Option<String> {
+    if Command::new("node").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no Node.js for {script}");
+        return None;
+    }
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/nodes", script].iter().collect();
+    Some(format!("node {}", shell_words::quote(path.to_str().unwrap())))
+}

@@ -41,7 +41,7 @@ convergence = "required"
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
     let mut files = Vec::new();
-    for folder in [folder.clone(), folder.join("lab2"), folder.join("quorum")] {
+    for folder in [folder.clone(), folder.join("lab2"), folder.join("quorum"), folder.join("quorum/lab")] {
         let entries = std::fs::read_dir(folder).unwrap();
         files.extend(
             entries
@@ -50,7 +50,7 @@ fn shipped() -> Vec<PathBuf> {
         );
     }
     files.sort();
-    assert!(files.len() >= 16, "{files:?}");
+    assert!(files.len() >= 40, "{files:?}");
     files
 }
 

@@ -19,13 +19,11 @@ fn all_are_right_and_say_what_they_are() {
     for path in shipped() {
         let workload = load(&path);
         let stem = path.file_stem().unwrap().to_str().unwrap();
-        let name = match system(&path) {
-            "lww" => stem.to_owned(),
-            system => format!("{system}-{stem}"),
-        };
+        let system = system(&path);
+        let name = if system == "lww" { stem.to_owned() } else { format!("{system}-{stem}") };
         assert_eq!(workload.name, name);
         assert!(!workload.about.is_empty(), "{name}");
-        if system(&path) == "quorum" {
+        if system.starts_with("quorum") {
             continue;
         }
         for check in [
@@ -47,20 +45,20 @@ fn all_are_right_and_say_what_they_are() {
     }
 }
 
-/// The folder a workload is in; those of the last-writer-wins store are in none.
-fn system(path: &Path) -> &str {
-    match path.parent().unwrap().file_name().unwrap().to_str().unwrap() {
-        "workloads" => "lww",
-        folder => folder,
+/// The folder a workload is in, `quorum-lab` for `quorum/lab`; those of the last-writer-wins store are in none.
+fn system(path: &Path) -> String {
+    let folder = path.parent().unwrap().strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+    match folder.strip_prefix("workloads").unwrap().to_str().unwrap() {
+        "" => "lww".to_owned(),
+        folder => folder.replace('/', "-"),
     }
 }
 
 #[test]
 fn those_of_the_quorum_store_start_it_as_the_course_does() {
-    for path in shipped().into_iter().filter(|path| system(path) == "quorum") {
+    for path in shipped().into_iter().filter(|path| system(path).starts_with("quorum")) {
         let workload = load(&path);
         let name = &workload.name;
-        assert_eq!(workload.client.protocol, "quorum", "{name}");
         assert_eq!(
             workload.client.probe,
             Some(Duration::from_millis(100)),
@@ -124,8 +122,27 @@ fn those_of_the_lab_have_patience_with_real_nodes() {
 }
 
 #[test]
+fn those_for_other_quorum_stores_have_patience_too() {
+    for path in shipped().into_iter().filter(|path| system(path) == "quorum-lab") {
+        for seed in 0..20 {
+            let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
+            let workload = Workload::load(&path, &overrides).unwrap();
+            let name = &workload.name;
+            assert_eq!(workload.client.max_in_flight, Some(2), "{name}");
+            assert!(workload.client.timeout >= Duration::from_secs(3), "{name}");
+            assert!(workload.cluster.elect_within >= Some(Duration::from_secs(8)), "{name}");
+            assert!(workload.settle_within >= Duration::from_secs(20), "{name}");
+            for fault in &workload.faults {
+                let lasting = fault.until.unwrap() - fault.at;
+                assert!(lasting >= Duration::from_secs(1), "{name}, seed {seed}: {}", fault.label);
+            }
+        }
+    }
+}
+
+#[test]
 fn quick_ones_are_quick() {
-    for path in shipped().into_iter().filter(|path| !path.parent().unwrap().ends_with("lab2")) {
+    for path in shipped().into_iter().filter(|path| !system(path).contains("lab")) {
         let workload = load(&path);
         assert!(workload.load.duration <= Duration::from_secs(12), "{}", workload.name);
         assert_eq!(workload.cluster.durability, Durability::Disk);

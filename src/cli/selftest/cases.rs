@@ -7,9 +7,9 @@ pub type Proof = (&'static str, &'static [&'static str]);
 /// One row: a bug and a workload that must find it, whichever the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// `lww`, …
+    /// `lww`, `quorum`
     pub system: &'static str,
-    /// The bug's name; `None`: the correct node.
+    /// The bug's name; `None`: the correct node; [`PROMISES_TOO_MUCH`]: the correct node under a workload that is wrong.
     pub bug: Option<&'static str>,
     /// The workload file, relative to `workloads/`.
     pub workload: &'static str,
@@ -31,6 +31,21 @@ const fn lab2(workload: &'static str) -> Case {
     Case { long: true, ..correct_lww(workload) }
 }
 
+const fn quorum(bug: &'static str, workload: &'static str, proofs: &'static [Proof]) -> Case {
+    Case { system: "quorum", bug: Some(bug), workload, proofs, long: false }
+}
+
+const fn correct_quorum(workload: &'static str) -> Case {
+    Case { system: "quorum", bug: None, workload, proofs: &[], long: false }
+}
+
+const fn quorum_lab(workload: &'static str) -> Case {
+    Case { long: true, ..correct_quorum(workload) }
+}
+
+/// Stands where a bug's name does for a workload that promises what no node can keep.
+pub const PROMISES_TOO_MUCH: &str = "promises-too-much";
+
 macro_rules! shipped {
     ($($name:literal)*) => {
         &[$(($name, include_str!(concat!("../../../workloads/", $name)))),*]
@@ -42,7 +57,17 @@ pub const SHIPPED: &[(&str, &str)] = shipped! {
     "outage.toml" "delay.toml" "concurrent.toml" "partition.toml" "pause.toml" "restart.toml" "skew.toml" "chaos.toml"
     "lab2/outage.toml" "lab2/delay.toml" "lab2/concurrent.toml" "lab2/partition.toml" "lab2/pause.toml"
     "lab2/restart.toml" "lab2/chaos.toml"
+    "quorum/outage.toml" "quorum/leader-kill.toml" "quorum/leader-kill-mid-write.toml" "quorum/leader-pause.toml"
+    "quorum/isolate-leader.toml" "quorum/partition.toml" "quorum/two-down.toml" "quorum/pause.toml" "quorum/delete.toml"
+    "quorum/lag.toml" "quorum/chaos.toml" "quorum/weak.toml" "quorum/weak-promised.toml" "quorum/exercise1.toml"
+    "quorum/exercise2.toml" "quorum/exercise4.toml"
+    "quorum/lab/outage.toml" "quorum/lab/leader-kill.toml" "quorum/lab/leader-pause.toml" "quorum/lab/partition.toml"
+    "quorum/lab/two-down.toml" "quorum/lab/pause.toml" "quorum/lab/delete.toml" "quorum/lab/lag.toml"
+    "quorum/lab/chaos.toml"
 };
+
+/// The protocol files that shipped workloads point at.
+pub const PROTOCOLS: &[(&str, &str)] = shipped! { "protocols/quorum-eventual.toml" };
 
 /// Replicas that differ in the end.
 const DIVERGED: Proof = ("convergence", &["diverged"]);
@@ -57,6 +82,29 @@ const LOST: &[Proof] = &[("lww", &["lost-update", "wrong-tie-winner", "version-b
 const OWN: Proof = ("read-your-writes", &["read-your-writes"]);
 const STALE_OWN: &[Proof] = &[OWN];
 const STALE: &[Proof] = &[OWN, ("monotonic-reads", &["monotonic-reads"])];
+
+/// Claims of copies that cannot be.
+const IMPOSSIBLE: &[Proof] = &[("quorum", &["impossible-quorum"])];
+/// Strong reads that missed what was acknowledged.
+const STALE_STRONG: &[Proof] =
+    &[("quorum", &["stale-strong-read", "deleted-value-returned"]), NOT_LINEARIZABLE];
+const NOT_LINEARIZABLE: Proof = ("linearizability", &["not-linearizable"]);
+/// Acknowledged and gone.
+const GONE: &[Proof] = &[("durability", &["lost-acknowledged"]), ("quorum", &["lost-acknowledged"])];
+/// Old values in place of new ones, whoever notices first.
+const MIXED_UP: &[Proof] =
+    &[("quorum", &["stale-strong-read", "deleted-value-returned", "lost-acknowledged"]), DIVERGED];
+/// Old values written anew.
+const OVERWRITTEN: &[Proof] = &[
+    ("durability", &["lost-acknowledged"]),
+    ("quorum", &["lost-acknowledged", "stale-strong-read", "deleted-value-returned"]),
+    DIVERGED,
+];
+/// Deleted here, not there.
+const UNDELETED: &[Proof] = &[("quorum", &["deleted-value-returned"]), DIVERGED];
+const OLD_LEADER: &[Proof] = &[("leader", &["deposed-leader-acknowledged"])];
+const TWO_LEADERS: &[Proof] = &[("leader", &["two-leaders-one-term"])];
+const NO_LEADER: &[Proof] = &[("leader", &["no-leader"])];
 
 /// Every case, by system and bug. The expectations are those of the field: what the bug does to a user. A workload is
 /// in a bug's rows only where the bug has so many independent chances to show that it is found in 99 of 100 runs.
@@ -100,4 +148,49 @@ pub const CASES: &[Case] = &[
     lww("nil-default", "concurrent.toml", PHANTOM),
     lww("nil-default", "outage.toml", PHANTOM),
     lww("wall-clock", "skew.toml", BEHIND),
+    correct_quorum("quorum/outage.toml"),
+    correct_quorum("quorum/leader-kill.toml"),
+    correct_quorum("quorum/leader-kill-mid-write.toml"),
+    correct_quorum("quorum/leader-pause.toml"),
+    correct_quorum("quorum/isolate-leader.toml"),
+    correct_quorum("quorum/partition.toml"),
+    correct_quorum("quorum/two-down.toml"),
+    correct_quorum("quorum/pause.toml"),
+    correct_quorum("quorum/delete.toml"),
+    correct_quorum("quorum/lag.toml"),
+    correct_quorum("quorum/chaos.toml"),
+    correct_quorum("quorum/weak.toml"),
+    correct_quorum("quorum/exercise1.toml"),
+    correct_quorum("quorum/exercise2.toml"),
+    correct_quorum("quorum/exercise4.toml"),
+    quorum_lab("quorum/lab/outage.toml"),
+    quorum_lab("quorum/lab/leader-kill.toml"),
+    quorum_lab("quorum/lab/leader-pause.toml"),
+    quorum_lab("quorum/lab/partition.toml"),
+    quorum_lab("quorum/lab/two-down.toml"),
+    quorum_lab("quorum/lab/pause.toml"),
+    quorum_lab("quorum/lab/delete.toml"),
+    quorum_lab("quorum/lab/lag.toml"),
+    quorum_lab("quorum/lab/chaos.toml"),
+    quorum(PROMISES_TOO_MUCH, "quorum/weak-promised.toml", &[NOT_LINEARIZABLE]),
+    quorum("claims-quorum", "quorum/two-down.toml", IMPOSSIBLE),
+    quorum("counts-itself-twice", "quorum/two-down.toml", IMPOSSIBLE),
+    quorum("first-answer-wins", "quorum/lag.toml", STALE_STRONG),
+    quorum("first-answer-wins", "quorum/delete.toml", STALE_STRONG),
+    quorum("no-versions", "quorum/lag.toml", MIXED_UP),
+    quorum("no-versions", "quorum/partition.toml", MIXED_UP),
+    quorum("local-strong-read", "quorum/lag.toml", STALE_STRONG),
+    quorum("local-strong-read", "quorum/delete.toml", STALE_STRONG),
+    quorum("unread-pending", "quorum/lag.toml", STALE_OWN),
+    quorum("delete-not-replicated", "quorum/delete.toml", UNDELETED),
+    quorum("delete-not-replicated", "quorum/outage.toml", UNDELETED),
+    quorum("no-term-check", "quorum/leader-pause.toml", OLD_LEADER),
+    quorum("no-term-check", "quorum/isolate-leader.toml", OLD_LEADER),
+    quorum("two-leaders", "quorum/isolate-leader.toml", TWO_LEADERS),
+    quorum("two-leaders", "quorum/partition.toml", TWO_LEADERS),
+    quorum("url-sorts-first", "quorum/outage.toml", NO_LEADER),
+    quorum("ack-then-replicate", "quorum/leader-kill-mid-write.toml", GONE),
+    quorum("ack-then-replicate", "quorum/lag.toml", STALE_STRONG),
+    quorum("overwrites-on-heal", "quorum/partition.toml", OVERWRITTEN),
+    quorum("refuses-with-quorum", "quorum/outage.toml", &[("quorum", &["refused-with-quorum"])]),
 ];

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args;
 
-pub use cases::{CASES, Case, Proof, SHIPPED};
+pub use cases::{CASES, Case, PROMISES_TOO_MUCH, PROTOCOLS, Proof, SHIPPED};
 
 use super::{EXIT_BROKEN, EXIT_INVALID, EXIT_USAGE, EXIT_VALID};
 use crate::check::{CheckMode, Verdict};
@@ -29,10 +29,10 @@ pub struct SelftestArgs {
     /// Only this bug; `correct` for the correct node, `all` for everything but that
     #[arg(long, value_name = "BUG")]
     pub bug: Option<String>,
-    /// Only this workload, as in outage.toml or lab2/outage.toml
+    /// Only this workload, as in outage.toml, lab2/outage.toml or quorum/lag.toml
     #[arg(long, value_name = "FILE")]
     pub workload: Option<String>,
-    /// The workloads of the lab, which take up to a minute and a half each, instead of the quick ones
+    /// The workloads of the labs, which take up to a minute and a half each, instead of the quick ones
     #[arg(long)]
     pub lab2: bool,
     /// Runs of each case, with seeds counting up from --first-seed
@@ -122,10 +122,10 @@ fn bug_name(case: &Case) -> &'static str {
     case.bug.unwrap_or("correct")
 }
 
-/// Writes the shipped workloads where the runs can read them.
+/// Writes the shipped workloads, and the protocols they point at, where the runs can read them.
 fn unpack(results: &Path) -> io::Result<PathBuf> {
     let dir = results.join("workloads");
-    for (name, text) in SHIPPED {
+    for (name, text) in SHIPPED.iter().chain(PROTOCOLS) {
         let file = dir.join(name);
         std::fs::create_dir_all(file.parent().unwrap_or(&dir))?;
         std::fs::write(file, text)?;
@@ -186,7 +186,9 @@ fn run_one(
     results: &Path,
 ) -> Result<Results, String> {
     let quoted = shell_words::quote(&harness.to_string_lossy()).into_owned();
-    let bug = case.bug.map(|bug| format!(" --bug {bug}")).unwrap_or_default();
+    // There the workload is wrong, and the node is not.
+    let bug = case.bug.filter(|bug| *bug != PROMISES_TOO_MUCH);
+    let bug = bug.map(|bug| format!(" --bug {bug}")).unwrap_or_default();
     let output = Command::new(harness)
         .arg("run")
         .arg(workloads.join(case.workload))

@@ -3,7 +3,6 @@ use std::collections::BTreeSet;
 use clap::{Parser, ValueEnum as _};
 
 use super::*;
-use crate::check::CHECKS;
 
 #[derive(Parser)]
 struct Line {
@@ -43,21 +42,27 @@ fn entered(case: &Case, results: Results) -> (SelftestRow, String) {
 
 #[test]
 fn every_bug_has_a_workload_and_every_name_is_known() {
-    let bugs: BTreeSet<String> =
+    let named = |system: &str| -> BTreeSet<String> {
+        let cases = CASES.iter().filter(|case| case.system == system && case.bug != Some(PROMISES_TOO_MUCH));
+        cases.filter_map(|case| case.bug).map(str::to_owned).collect()
+    };
+    let lww: BTreeSet<String> =
         crate::node::lww::bug::Bug::value_variants().iter().map(|bug| bug.name()).collect();
-    let cases: BTreeSet<String> = CASES.iter().filter_map(|case| case.bug).map(str::to_owned).collect();
-    assert_eq!(bugs, cases);
+    let quorum: BTreeSet<String> =
+        crate::node::quorum::bug::Bug::value_variants().iter().map(|bug| bug.name()).collect();
+    assert_eq!((named("lww"), named("quorum")), (lww, quorum));
     for case in CASES {
         assert!(SHIPPED.iter().any(|(name, _)| *name == case.workload), "{}", case.workload);
         assert_eq!(case.bug.is_some(), !case.proofs.is_empty(), "{}", bug_name(case));
         for (check, kinds) in case.proofs {
-            assert!(CHECKS.iter().any(|known| known.name() == *check), "{check}");
+            assert!(crate::check::find(check).is_some(), "{check}");
             assert!(!kinds.is_empty());
         }
     }
     for (name, _) in SHIPPED {
+        let correct = |bug: Option<&str>| bug.is_none_or(|bug| bug == PROMISES_TOO_MUCH);
         assert!(
-            CASES.iter().any(|case| case.bug.is_none() && case.workload == *name),
+            CASES.iter().any(|case| correct(case.bug) && case.workload == *name),
             "the correct node is not run under {name}"
         );
     }
@@ -66,13 +71,23 @@ fn every_bug_has_a_workload_and_every_name_is_known() {
 #[test]
 fn every_shipped_workload_is_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
-    for (prefix, folder) in [("", folder.clone()), ("lab2/", folder.join("lab2"))] {
-        for entry in std::fs::read_dir(folder).unwrap() {
+    for prefix in ["", "lab2/", "quorum/", "quorum/lab/"] {
+        for entry in std::fs::read_dir(folder.join(prefix)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let known = SHIPPED.iter().any(|(shipped, _)| *shipped == format!("{prefix}{name}"));
-            assert!(known || !name.ends_with(".toml"), "{prefix}{name} is not in SHIPPED");
+            // A matrix is many runs, and the tests from end to end have one.
+            let matrix =
+                || std::fs::read_to_string(folder.join(prefix).join(&name)).unwrap().contains("\n[matrix]\n");
+            assert!(known || !name.ends_with(".toml") || matrix(), "{prefix}{name} is not in SHIPPED");
         }
     }
+    // What they point at beside them goes along.
+    let pointed: BTreeSet<&str> = SHIPPED
+        .iter()
+        .flat_map(|(_, text)| text.lines())
+        .filter_map(|line| line.strip_prefix("protocol = \"../")?.split('"').next())
+        .collect();
+    assert_eq!(pointed, PROTOCOLS.iter().map(|(name, _)| *name).collect());
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl<'h> Reach<'h> {
         }
         for fault in history.faults.iter().filter(|fault| &*fault.f == "partition") {
             let Some((from_ns, to_ns)) = certain(fault) else { continue };
-            for (from, to) in links_of(fault) {
+            for (from, to) in fault.links() {
                 let since_ns = if silent(fault, from, to) { fault.began_ns } else { from_ns };
                 let (Some(from), Some(to)) = (reach.find(from), reach.find(to)) else { continue };
                 reach.cut.entry((from, to)).or_default().push((since_ns, to_ns));
@@ -188,17 +188,9 @@ fn certain(fault: &Fault) -> Option<(u64, u64)> {
 /// lifted: then it was as good as cut from the record on.
 fn silent(fault: &Fault, from: &str, to: &str) -> bool {
     let link = fault.evidence.get("links").and_then(|links| links.get(format!("{from}→{to}")));
-    link.and_then(|link| link.get("delivered_bytes")).and_then(Json::as_u64) == Some(0)
-}
-
-/// The directed links a fault was on: keys of its evidence at the end, a list before.
-fn links_of(fault: &Fault) -> Vec<(&str, &str)> {
-    let names: Vec<&str> = match fault.evidence.get("links") {
-        Some(Json::Object(links)) => links.keys().map(String::as_str).collect(),
-        Some(Json::Array(links)) => links.iter().filter_map(Json::as_str).collect(),
-        _ => Vec::new(),
-    };
-    names.into_iter().filter_map(|name| name.split_once('→')).collect()
+    let counted = |name: &str| link.and_then(|link| link.get(name)).and_then(Json::as_u64);
+    // Datagrams are counted only where there are any.
+    counted("delivered_bytes") == Some(0) && counted("datagrams").unwrap_or(0) == 0
 }
 
 /// Sorts stretches, drops empty ones, and joins those that touch.

@@ -11,7 +11,7 @@
 //!
 //! The end of a window is brought forward by [`MARGIN_NS`](super::MARGIN_NS): a process may have died before that was found out.
 
-use super::{MARGIN_NS, Nodes, Reach, links_of, members};
+use super::{MARGIN_NS, Nodes, Reach, members};
 use crate::history::{Fault, History, Phase};
 
 /// Groups are looked for by trying; larger clusters have no windows.
@@ -78,7 +78,7 @@ fn group(reach: &Reach, history: &History, from_ns: u64, to_ns: u64) -> Nodes {
     let mut touched: Nodes = 0;
     let mut links = vec![0; reach.total()];
     for fault in history.faults.iter().filter(over) {
-        let on = links_of(fault);
+        let on = fault.links();
         for (from, to) in &on {
             let (Some(from), Some(to)) = (reach.find(from), reach.find(to)) else { continue };
             links[from] |= 1 << to;

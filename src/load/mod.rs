@@ -18,7 +18,6 @@ mod subscriber;
 mod targets;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -94,6 +93,8 @@ struct Operation {
     carries_value: bool,
     /// Whether it is about a key. A broadcast is for everybody.
     keyed: bool,
+    /// Whether it hands over a message for others.
+    sends: bool,
     /// Whether it is asked for again, as the same, when nobody knows what came of it.
     repeats: bool,
 }
@@ -112,6 +113,7 @@ impl Session {
             mutates: protocol.mutates(f),
             carries_value: protocol.carries_value(f),
             keyed: &**f != "broadcast",
+            sends: matches!(&**f, "broadcast" | "publish"),
             repeats: &**f == "publish",
         };
         let operations = plan.operations().map(operation).collect();
@@ -178,7 +180,7 @@ impl Session {
 
     async fn perform(&mut self, mut planned: Planned, paced: bool, end: Instant) {
         let targets = Arc::clone(&self.targets);
-        let Some(&Operation { ref f, mutates, carries_value, keyed, repeats }) =
+        let Some(&Operation { ref f, mutates, carries_value, keyed, sends, repeats }) =
             self.operations.get(planned.f)
         else {
             return;
@@ -217,8 +219,8 @@ impl Session {
             targets.recorder.complete_deferred(asked, answer.completion());
         }
         targets.live.ended(place, &f, mutates, &answer);
-        if carries_value && answer.outcome == Outcome::Ok {
-            targets.acked.fetch_add(1, Ordering::Relaxed);
+        if sends {
+            targets.sent(&planned.value, answer.outcome);
         }
         if mutates && answer.outcome == Outcome::Info {
             self.again = repeats.then_some((planned.key, planned.value));

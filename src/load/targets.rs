@@ -1,7 +1,8 @@
 //! The nodes, as clients reach them.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -9,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{Leaders, Live};
 use crate::client::{Client, Console, Protocol, Way};
 use crate::history::recorder::Recorder;
+use crate::history::{Outcome, Value};
 
 /// All that clients and probers share.
 #[derive(Debug)]
@@ -18,8 +20,11 @@ pub struct Targets {
     pub(super) live: Arc<Live>,
     pub(super) leaders: Leaders,
     pub(super) list: Vec<Target>,
-    /// Messages that nodes have taken so far.
+    /// Messages that nodes have taken so far, each once however often it was published.
     pub(super) acked: AtomicU64,
+    /// Messages that nobody knows to have been taken or not.
+    pub(super) unknown: AtomicU64,
+    published: Mutex<HashSet<Value>>,
     pub(super) timeout: Duration,
 }
 
@@ -47,7 +52,17 @@ impl Targets {
             list.push(Target { id: id.as_str().into(), way: way.clone().into(), permits: permits() });
         }
         let leaders = Leaders::new(list.iter().map(|target| &target.id));
-        Arc::new(Self { protocol, recorder, live, leaders, list, acked: AtomicU64::new(0), timeout })
+        Arc::new(Self {
+            protocol,
+            recorder,
+            live,
+            leaders,
+            list,
+            acked: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            published: Mutex::default(),
+            timeout,
+        })
     }
 
     /// The counters.
@@ -77,6 +92,27 @@ impl Targets {
     /// Whether the protocol knows how to subscribe, and what is delivered then.
     pub fn can_subscribe(&self) -> bool {
         self.protocol.has("subscribe") && self.protocol.delivers()
+    }
+
+    /// Notes what came of a message.
+    pub(super) fn sent(&self, value: &Value, outcome: Outcome) {
+        match outcome {
+            Outcome::Ok => {
+                let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+                if published.insert(value.clone()) {
+                    self.acked.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Outcome::Info => {
+                self.unknown.fetch_add(1, Ordering::Relaxed);
+            }
+            Outcome::Fail => {}
+        }
+    }
+
+    /// Messages that may have been taken though nobody said so.
+    pub fn unknown(&self) -> u64 {
+        self.unknown.load(Ordering::Relaxed)
     }
 
     /// Messages that nodes have taken so far.

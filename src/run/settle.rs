@@ -36,14 +36,14 @@ pub async fn settle(
     }
 }
 
-/// Waits until every node has delivered as much as was sent. A node that was started again begins anew, and never will;
-/// then the time passes.
+/// Waits until every node has delivered all that was sent, whatever came of the sending. A node that was started again begins
+/// anew, and a message of unknown outcome may never come; then the time passes.
 async fn delivered(workload: &Workload, shared: &Shared, cut_short: &impl Fn() -> bool) -> bool {
     let nodes = &workload.cluster.nodes;
     let allowance = Allowance::new(workload.settle_within, shared, nodes);
     loop {
         let consoles = (0..nodes.len()).filter_map(|place| shared.targets.console(place));
-        let sent = shared.targets.acked();
+        let sent = shared.targets.acked() + shared.targets.unknown();
         if consoles.map(|console| console.delivered()).all(|delivered| delivered >= sent) {
             return true;
         }
@@ -54,7 +54,8 @@ async fn delivered(workload: &Workload, shared: &Shared, cut_short: &impl Fn() -
     }
 }
 
-/// Asks every node for every topic's log, again and again, until all show the same and every subscriber has its last entry.
+/// Asks every node for every topic's log, again and again, until all show the same, every subscriber has its last entry, and
+/// nothing acknowledged is missing: nodes that have all been started again may agree on too little for a while.
 async fn logs(
     workload: &Workload,
     shared: &Shared,
@@ -67,7 +68,7 @@ async fn logs(
         places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
     let allowance = Allowance::new(workload.settle_within, shared, &workload.cluster.nodes);
     loop {
-        let mut agreed = true;
+        let (mut agreed, mut entries) = (true, 0);
         for topic in topics {
             let answers = join_all(probers.iter_mut().map(|prober| prober.history(topic))).await;
             let shown: Option<Vec<&Vec<Entry>>> =
@@ -77,10 +78,12 @@ async fn logs(
             let same = shown
                 .as_ref()
                 .is_some_and(|shown| shown.windows(2).all(|pair| values(pair[0]) == values(pair[1])));
+            entries +=
+                shown.as_ref().and_then(|shown| shown.first()).map_or(0, |entries| entries.len() as u64);
             let last = shown.and_then(|shown| shown.first()?.last()).map(|entry| &entry.value);
             agreed &= same && subscribers.is_none_or(|all| all.have(&shared.targets, topic, last));
         }
-        if agreed {
+        if agreed && entries >= shared.targets.acked() {
             return true;
         }
         if allowance.is_over() || cut_short() {

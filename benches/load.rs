@@ -159,6 +159,7 @@ fn recorded_load(server: SocketAddr, round: Duration, path: &Path) -> Result<f64
     let spec = LoadSpec {
         size: 0,
         subscribers: 0,
+        repeat: 0.0,
         kind: "register".into(),
         clients: CLIENTS,
         rate: 0.0,

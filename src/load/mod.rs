@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 pub use leaders::Leaders;
 pub use live::{Counts, Live, LoadStats, NodeStats, Sample};
-pub use plan::{Plan, Planned, Stream};
+pub use plan::{Plan, Planned, Repeats, Stream};
 pub use probe::Prober;
 pub use status::StatusWatch;
 pub use subscriber::{Numbers, Subscribers};
@@ -84,6 +84,7 @@ struct Session {
     token: Option<Arc<str>>,
     /// A publication of unknown outcome, to be published again under the same name.
     again: Option<(Arc<str>, Value)>,
+    repeats: Option<Repeats>,
 }
 
 /// One of the mix.
@@ -128,6 +129,7 @@ impl Session {
             operations,
             token: None,
             again: None,
+            repeats: plan.repeats(client),
         }
     }
 
@@ -186,7 +188,8 @@ impl Session {
             return;
         };
         let f = Arc::clone(f);
-        if repeats && let Some((key, value)) = self.again.take() {
+        let drawn = self.repeats.as_mut().filter(|_| repeats).and_then(Repeats::draw);
+        if repeats && let Some((key, value)) = self.again.take().or(drawn) {
             // Elsewhere, where there is an elsewhere: the node that did not answer may be gone.
             (planned.key, planned.value) = (key, value);
             planned.node = (planned.node + 1) % targets.list.len();
@@ -221,6 +224,9 @@ impl Session {
         targets.live.ended(place, &f, mutates, &answer);
         if sends {
             targets.sent(&planned.value, answer.outcome);
+            if let (Some(repeats), Outcome::Ok) = (&mut self.repeats, answer.outcome) {
+                repeats.published(&planned.key, &planned.value);
+            }
         }
         if mutates && answer.outcome == Outcome::Info {
             self.again = repeats.then_some((planned.key, planned.value));

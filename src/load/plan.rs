@@ -51,6 +51,7 @@ pub struct Plan {
     /// Values are texts of at least so many bytes; `None`: numbers.
     message_bytes: Option<usize>,
     subscribers: u64,
+    repeat: f64,
 }
 
 impl Plan {
@@ -73,7 +74,15 @@ impl Plan {
                 "log" => u64::from(spec.keys) * nodes as u64 * u64::from(spec.subscribers),
                 _ => 0,
             },
+            repeat: spec.repeat,
         }
+    }
+
+    /// What decides which of a client's publications it makes again; `None`: none. A stream of its own, so that the others
+    /// draw what they always drew.
+    pub fn repeats(&self, client: u32) -> Option<Repeats> {
+        let share = Some(self.repeat).filter(|share| *share > 0.0)?;
+        Some(Repeats { share, rng: Rng::new(self.seed, &format!("repeat-{client}")), published: Vec::new() })
     }
 
     /// The processes of the subscribers, `each` of them a node and topic.
@@ -187,6 +196,38 @@ impl Plan {
     }
 }
 
+/// What one client published, and publishes again.
+#[derive(Clone, Debug)]
+pub struct Repeats {
+    share: f64,
+    rng: Rng,
+    published: Vec<(Arc<str>, Value)>,
+}
+
+impl Repeats {
+    /// So many publications are remembered; later ones take the place of earlier ones.
+    const MOST: usize = 10_000;
+
+    /// What is to be published again instead of something new, if it is so to be.
+    pub fn draw(&mut self) -> Option<(Arc<str>, Value)> {
+        let hit = self.rng.unit() < self.share;
+        let place = self.rng.below(self.published.len().max(1) as u64);
+        self.published.get(place as usize).filter(|_| hit).cloned()
+    }
+
+    /// Remembers what was acknowledged.
+    pub fn published(&mut self, key: &Arc<str>, value: &Value) {
+        let message = (Arc::clone(key), value.clone());
+        match self.published.len() < Self::MOST {
+            true => self.published.push(message),
+            false => {
+                let place = self.rng.below(Self::MOST as u64);
+                self.published[place as usize] = message;
+            }
+        }
+    }
+}
+
 /// One client's operations, in order, without end.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -271,6 +312,7 @@ mod tests {
             sessions: Sessions::Sticky,
             size: 0,
             subscribers: 0,
+            repeat: 0.0,
             routes: BTreeMap::new(),
         }
     }

@@ -267,6 +267,8 @@ pub struct LoadSpec {
     pub size: u32,
     /// `subscribers`: of each topic at each node.
     pub subscribers: u32,
+    /// `repeat`: the share of publications, 0 to 1, that publish again what their client had published before.
+    pub repeat: f64,
 }
 
 /// Whom an operation is sent to.

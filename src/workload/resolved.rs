@@ -144,6 +144,7 @@ fn load(workload: &Workload) -> Toml {
     }
     if spec.kind == "log" {
         put(&mut table, "subscribers", integer(u64::from(spec.subscribers)));
+        put(&mut table, "repeat", spec.repeat);
     }
     put(&mut table, "burst", integer(u64::from(spec.burst)));
     put(&mut table, "sessions", if spec.sessions == Sessions::Roaming { "roaming" } else { "sticky" });

@@ -26,6 +26,7 @@ pub fn spec(clients: u32, rate: f64, duration_ms: u64) -> LoadSpec {
     LoadSpec {
         size: 0,
         subscribers: 0,
+        repeat: 0.0,
         kind: "register".into(),
         clients,
         rate,

@@ -53,6 +53,11 @@ pub(in crate::workload) fn load_keys() -> Vec<Key> {
             || json!({ "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*([kKMGmg][iI]?)?[bB]\\s*$" }),
         ),
         key(
+            "repeat",
+            "the share of publications that publish again, under its old id, what their client had published (default 0)",
+            || json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+        ),
+        key(
             "subscribers",
             "of each topic at each node, in a log's load (default 1)",
             || json!({ "type": "integer", "minimum": 0, "maximum": MAX_SUBSCRIBERS }),
@@ -161,10 +166,12 @@ pub(in crate::workload) fn load(
         }
         u32::try_from(bytes).ok()
     });
+    let repeat = or_default(section.field("repeat"), 0.0, |field| field.number(0.0..=1.0));
     let subscribers = whole("subscribers", 1, 0..=MAX_SUBSCRIBERS);
     Some(LoadSpec {
         size: size?,
         subscribers: subscribers?,
+        repeat: repeat?,
         kind: kind?.to_owned(),
         clients: clients?,
         rate: rate?,

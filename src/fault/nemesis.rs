@@ -205,6 +205,7 @@ impl<W: World> Nemesis<W> {
     }
 
     fn turn(&mut self, fault: usize, now: Duration) {
+        self.look_before_waking(fault);
         let Some(state) = self.in_force.get_mut(&fault) else { return };
         let cycle = self.schedule[fault].demands.iter().find_map(|demand| match demand {
             Demand::Slow { running, period, .. } => Some((*running, *period)),
@@ -218,6 +219,26 @@ impl<W: World> Nemesis<W> {
         let next = now + period.mul_f64(share.clamp(0.0, 1.0)).max(Duration::from_millis(1));
         self.tasks.push(Reverse((next, Task::Turn(fault))));
         self.settle_into(now);
+    }
+
+    /// A stop of a duty cycle is short, and on a busy machine over before anybody looks again: so the last look is right
+    /// before its end.
+    fn look_before_waking(&mut self, fault: usize) {
+        let asleep = self.in_force.get(&fault).is_some_and(|state| state.asleep);
+        let slowed: Vec<String> = self.schedule[fault]
+            .demands
+            .iter()
+            .filter_map(|demand| match demand {
+                Demand::Slow { node, .. } if asleep => Some(node.clone()),
+                _ => None,
+            })
+            .collect();
+        for node in slowed {
+            let unseen = |state: &InForce| !state.stopped.contains(&node);
+            if self.in_force.get(&fault).is_some_and(unseen) && self.world.is_stopped(&node) {
+                self.note_stopped(&node);
+            }
+        }
     }
 
     fn escalate(&mut self, node: usize, pid: u32) {

@@ -7,7 +7,7 @@ pub type Proof = (&'static str, &'static [&'static str]);
 /// One row: a bug and a workload that must find it, whichever the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// `lww`, `quorum`
+    /// `lww`, `quorum`, `pubsub` …
     pub system: &'static str,
     /// The bug's name; `None`: the correct node; [`PROMISES_TOO_MUCH`]: the correct node under a workload that is wrong.
     pub bug: Option<&'static str>,
@@ -43,6 +43,14 @@ const fn quorum_lab(workload: &'static str) -> Case {
     Case { long: true, ..correct_quorum(workload) }
 }
 
+const fn pubsub(bug: &'static str, workload: &'static str, proofs: &'static [Proof]) -> Case {
+    Case { system: "pubsub", bug: Some(bug), workload, proofs, long: false }
+}
+
+const fn correct_pubsub(workload: &'static str) -> Case {
+    Case { system: "pubsub", bug: None, workload, proofs: &[], long: false }
+}
+
 /// Stands where a bug's name does for a workload that promises what no node can keep.
 pub const PROMISES_TOO_MUCH: &str = "promises-too-much";
 
@@ -64,6 +72,9 @@ pub const SHIPPED: &[(&str, &str)] = shipped! {
     "quorum/lab/outage.toml" "quorum/lab/leader-kill.toml" "quorum/lab/leader-pause.toml" "quorum/lab/partition.toml"
     "quorum/lab/two-down.toml" "quorum/lab/pause.toml" "quorum/lab/delete.toml" "quorum/lab/lag.toml"
     "quorum/lab/chaos.toml"
+    "pubsub/steady.toml" "pubsub/leader-kill.toml" "pubsub/leader-pause.toml" "pubsub/follower-pause.toml"
+    "pubsub/rolling-restart.toml" "pubsub/partition.toml" "pubsub/duplicates.toml" "pubsub/restart-all.toml"
+    "pubsub/chaos.toml"
 };
 
 /// The protocol files that shipped workloads point at.
@@ -105,6 +116,14 @@ const UNDELETED: &[Proof] = &[("quorum", &["deleted-value-returned"]), DIVERGED]
 const OLD_LEADER: &[Proof] = &[("leader", &["deposed-leader-acknowledged"])];
 const TWO_LEADERS: &[Proof] = &[("leader", &["two-leaders-one-term"])];
 const NO_LEADER: &[Proof] = &[("leader", &["no-leader"])];
+
+/// An acknowledged message that is in no log.
+const LOST_ACKED: &[Proof] = &[("log", &["lost-acknowledged"])];
+/// Logs that are not one: by what nodes hold in the end, or by what one of them showed before.
+const LOGS_DIFFER: &[Proof] =
+    &[("log", &["lost-acknowledged", "diverged", "vanished", "reordered", "two-offsets"])];
+/// What a node showed that is not, or not like that, in the log: it was not committed.
+const NOT_THE_LOG: &[Proof] = &[("log", &["vanished", "reordered", "gap", "two-offsets"])];
 
 /// Every case, by system and bug. The expectations are those of the field: what the bug does to a user. A workload is
 /// in a bug's rows only where the bug has so many independent chances to show that it is found in 99 of 100 runs.
@@ -193,4 +212,24 @@ pub const CASES: &[Case] = &[
     quorum("ack-then-replicate", "quorum/lag.toml", STALE_STRONG),
     quorum("overwrites-on-heal", "quorum/partition.toml", OVERWRITTEN),
     quorum("refuses-with-quorum", "quorum/outage.toml", &[("quorum", &["refused-with-quorum"])]),
+    correct_pubsub("pubsub/steady.toml"),
+    correct_pubsub("pubsub/leader-kill.toml"),
+    correct_pubsub("pubsub/leader-pause.toml"),
+    correct_pubsub("pubsub/follower-pause.toml"),
+    correct_pubsub("pubsub/rolling-restart.toml"),
+    correct_pubsub("pubsub/partition.toml"),
+    correct_pubsub("pubsub/duplicates.toml"),
+    correct_pubsub("pubsub/restart-all.toml"),
+    correct_pubsub("pubsub/chaos.toml"),
+    pubsub("ack-before-commit", "pubsub/leader-kill.toml", LOST_ACKED),
+    pubsub("ack-before-commit", "pubsub/partition.toml", LOST_ACKED),
+    pubsub("no-fsync", "pubsub/restart-all.toml", LOST_ACKED),
+    pubsub("vote-twice", "pubsub/restart-all.toml", &[("leader", &["two-leaders-one-term"])]),
+    pubsub("commits-old-term", "pubsub/partition.toml", LOGS_DIFFER),
+    pubsub("off-by-one-truncate", "pubsub/partition.toml", LOGS_DIFFER),
+    pubsub("dirty-history", "pubsub/partition.toml", NOT_THE_LOG),
+    pubsub("dedup-evicts", "pubsub/duplicates.toml", &[("log", &["duplicated"])]),
+    pubsub("dedup-local", "pubsub/duplicates.toml", &[("log", &["duplicated"])]),
+    pubsub("subscriber-gap", "pubsub/follower-pause.toml", &[("log", &["subscriber-gap"])]),
+    pubsub("reorders-topic", "pubsub/steady.toml", LOGS_DIFFER),
 ];

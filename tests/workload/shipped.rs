@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::fault::Demand;
 use harness::history::Durability;
-use harness::workload::{CheckMode, NodeFacts, Overrides, PeerFacts, Workload, render_node};
+use harness::workload::{CheckMode, ClientSpec, NodeFacts, Overrides, PeerFacts, Workload, render_node};
 
 use super::shipped;
 
@@ -109,7 +109,7 @@ fn those_of_the_lab_have_patience_with_real_nodes() {
             assert_eq!(workload.cluster.port, Some(8000), "{name}");
             assert!(workload.settle_within >= Duration::from_secs(15), "{name}");
             for fault in &workload.faults {
-                let lasting = fault.until.unwrap() - fault.at;
+                let lasting = fault.until.unwrap_or(workload.load.duration) - fault.at;
                 let least = match fault.f {
                     "kill" | "pause" => 8,
                     "partition" => 20,
@@ -133,7 +133,7 @@ fn those_for_other_quorum_stores_have_patience_too() {
             assert!(workload.cluster.elect_within >= Some(Duration::from_secs(8)), "{name}");
             assert!(workload.settle_within >= Duration::from_secs(20), "{name}");
             for fault in &workload.faults {
-                let lasting = fault.until.unwrap() - fault.at;
+                let lasting = fault.until.unwrap_or(workload.load.duration) - fault.at;
                 assert!(lasting >= Duration::from_secs(1), "{name}, seed {seed}: {}", fault.label);
             }
         }
@@ -155,6 +155,9 @@ fn what_the_results_keep_loads_to_the_same_workload() {
         let Workload {
             name, about, seed, vars, cluster, client, load, faults, settle_within, checks, ..
         } = workload;
+        // A path is written down as it is from anywhere.
+        let protocol = client.protocol.rsplit('/').next().unwrap_or_default().to_owned();
+        let client = ClientSpec { protocol, ..client.clone() };
         format!(
             "{name:?} {about:?} {seed:?} {vars:?} {cluster:?} {client:?} {load:?} {faults:?} {settle_within:?} {checks:?}"
         )

@@ -5,6 +5,9 @@
 //! terminal, [`repeat`] for several runs, [`matrix`] for those of a matrix, [`selftest`] for the bundled bugs. [`progress`] shows a run while it lasts.
 
 pub mod build;
+pub mod github;
+pub mod junit;
+pub mod markdown;
 pub mod matrix;
 pub mod plain;
 pub mod progress;
@@ -19,6 +22,7 @@ mod evidence;
 mod figures;
 mod load;
 mod proof;
+mod stretch;
 mod violations;
 
 #[cfg(test)]

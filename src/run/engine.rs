@@ -24,6 +24,7 @@ use crate::fault::world::Message;
 use crate::history::{History, Phase, reader};
 use crate::load::{self, LoadStats, Plan, StatusWatch, Subscribers};
 use crate::report::build::{Checked, RunFacts};
+use crate::report::junit;
 use crate::report::progress::{ProgressMode, RunEvent};
 use crate::report::results::{Failure, NotUnderstood, Results, Versions};
 use crate::workload::{CheckMode, Workload};
@@ -94,6 +95,7 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
     let results =
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
+    std::fs::write(folder.junit(), junit::render(&results))?;
     Ok(Finished { folder, results, interrupted })
 }
 

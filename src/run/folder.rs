@@ -71,6 +71,11 @@ impl Folder {
         self.root.join("results.json")
     }
 
+    /// `junit.xml`
+    pub fn junit(&self) -> PathBuf {
+        self.root.join("junit.xml")
+    }
+
     /// `nodes/`: logs, and the nodes' own directories.
     pub fn nodes(&self) -> PathBuf {
         self.root.join("nodes")

@@ -1,5 +1,6 @@
 //! Whole runs: from a history to results, files and text.
 
+mod ci;
 mod looks;
 
 use std::collections::BTreeMap;

@@ -9,20 +9,23 @@ use clap::Args;
 use super::{EXIT_BROKEN, EXIT_USAGE, EXIT_VALID};
 use crate::report::results::Results;
 use crate::report::style::Style;
-use crate::report::{junit, markdown, table};
+use crate::report::{junit, markdown, page, table};
 
-/// Show a finished run again: as tables, Markdown or JUnit XML
+/// Show a finished run again: as tables, Markdown, JUnit XML or a page
 #[derive(Args, Clone, Debug)]
 pub struct ReportArgs {
     /// A run's folder, or its results.json
     #[arg(value_name = "RESULT")]
     result: PathBuf,
     /// Print Markdown, for a pull request or a hand-in
-    #[arg(long, conflicts_with = "junit")]
+    #[arg(long, conflicts_with_all = ["junit", "html"])]
     markdown: bool,
     /// Print JUnit XML, as in junit.xml
-    #[arg(long)]
+    #[arg(long, conflicts_with = "html")]
     junit: bool,
+    /// Print the page, as in report.html
+    #[arg(long)]
+    html: bool,
 }
 
 /// Carries it out. The exit code tells whether there is a report, not what is in it.
@@ -38,6 +41,8 @@ pub fn main(args: &ReportArgs) -> ExitCode {
         markdown::render(&results)
     } else if args.junit {
         junit::render(&results)
+    } else if args.html {
+        page::render(&results)
     } else {
         table::render(&results, &Style::stdout())
     };

@@ -9,6 +9,7 @@ pub mod github;
 pub mod junit;
 pub mod markdown;
 pub mod matrix;
+pub mod page;
 pub mod plain;
 pub mod progress;
 pub mod repeat;

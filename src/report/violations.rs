@@ -159,7 +159,7 @@ fn under(faults: &[String]) -> String {
 }
 
 /// One line an operation, its parts below one another: `p3 B  write k1=17  ok  1.874–1.875 s  ts 9 of B`.
-fn proof(violation: &ViolationRow) -> String {
+pub(super) fn proof(violation: &ViolationRow) -> String {
     let lines: Vec<[String; 5]> = violation.proof.iter().map(parts).collect();
     let mut widths = [0; 5];
     for line in &lines {

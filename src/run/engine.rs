@@ -24,9 +24,9 @@ use crate::fault::world::Message;
 use crate::history::{History, Phase, reader};
 use crate::load::{self, LoadStats, Plan, StatusWatch, Subscribers};
 use crate::report::build::{Checked, RunFacts};
-use crate::report::junit;
 use crate::report::progress::{ProgressMode, RunEvent};
 use crate::report::results::{Failure, NotUnderstood, Results, Versions};
+use crate::report::{junit, page};
 use crate::workload::{CheckMode, Workload};
 
 /// What a run needs beside its workload.
@@ -96,6 +96,7 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
     std::fs::write(folder.junit(), junit::render(&results))?;
+    std::fs::write(folder.page(), page::render(&results))?;
     Ok(Finished { folder, results, interrupted })
 }
 

@@ -76,6 +76,11 @@ impl Folder {
         self.root.join("junit.xml")
     }
 
+    /// `report.html`
+    pub fn page(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
     /// `nodes/`: logs, and the nodes' own directories.
     pub fn nodes(&self) -> PathBuf {
         self.root.join("nodes")

@@ -2,6 +2,7 @@
 
 mod ci;
 mod looks;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

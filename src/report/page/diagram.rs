@@ -129,7 +129,7 @@ fn bar(axis: &Axis, op: &ProofRow, number: usize, lanes: &[String], top: f64, ou
     let width = label.chars().count() as f64 * LETTER;
     let x = from.min(WIDTH - 8.0 - width).max(LEFT);
     // Labels of one line would often overlap: every other one is a step higher.
-    let y = line - if number % 2 == 0 { 12.0 } else { 26.0 };
+    let y = line - if number.is_multiple_of(2) { 12.0 } else { 26.0 };
     let _ = write!(
         out,
         "<g class=\"op {class}\"><title>operation {}</title>\

@@ -5,6 +5,7 @@ mod client;
 mod convert;
 mod node;
 mod overrides;
+mod report;
 mod run;
 mod schema;
 pub mod selftest;
@@ -35,6 +36,7 @@ enum Command {
     Check(check::Args),
     /// Write a history in another format: EDN for Jepsen, Knossos and Elle, or JSON lines
     Convert(convert::Args),
+    Report(report::ReportArgs),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
     Selftest(selftest::SelftestArgs),
@@ -51,6 +53,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Convert(args) => convert::main(&args),
+        Command::Report(args) => report::main(&args),
         Command::Validate(args) => validate::main(args),
         Command::Selftest(args) => selftest::main(&args),
         Command::Schema(args) => schema::main(args),

@@ -1,5 +1,6 @@
 //! `harness run`: carry out workloads, check what happened, report.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use clap::Args;
 
 use super::overrides::{OverrideArgs, show_errors};
 use super::{EXIT_BROKEN, EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
+use crate::report::github;
 use crate::report::matrix::{Gathering, MatrixAxis, MatrixCell, MatrixSummary};
 use crate::report::progress::ProgressMode;
 use crate::report::repeat::RepeatSummary;
@@ -198,6 +200,7 @@ fn run_cell(
             Ok(finished) => {
                 summary.push(&finished.results);
                 each(&finished);
+                tell_github(&finished.results, |name| std::env::var_os(name));
                 exit_code(&finished)
             }
             Err(error) => {
@@ -211,6 +214,21 @@ fn run_cell(
         }
     }
     (summary, worst)
+}
+
+/// Annotations and a summary, where GitHub Actions runs this. Its runner reads both streams of a step; standard output may
+/// be somebody's JSON.
+fn tell_github(results: &Results, var: impl Fn(&str) -> Option<OsString>) {
+    if var("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
+        return;
+    }
+    eprint!("{}", github::annotations(results));
+    if let Some(path) = var("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from)
+        && let Err(error) = github::append_summary(results, &path)
+    {
+        // The verdict does not depend on who is told.
+        eprintln!("warning: no step summary: {}: {error}", path.display());
+    }
 }
 
 fn exit_code(finished: &Finished) -> u8 {

@@ -5,7 +5,11 @@
 //! terminal, [`repeat`] for several runs, [`matrix`] for those of a matrix, [`selftest`] for the bundled bugs. [`progress`] shows a run while it lasts.
 
 pub mod build;
+pub mod github;
+pub mod junit;
+pub mod markdown;
 pub mod matrix;
+pub mod page;
 pub mod plain;
 pub mod progress;
 pub mod repeat;
@@ -19,6 +23,7 @@ mod evidence;
 mod figures;
 mod load;
 mod proof;
+mod stretch;
 mod violations;
 
 #[cfg(test)]

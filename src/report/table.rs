@@ -140,7 +140,7 @@ fn checks(results: &Results, style: &Style) -> String {
 }
 
 /// A mode as the table writes it.
-fn mode(mode: CheckMode) -> &'static str {
+pub fn mode(mode: CheckMode) -> &'static str {
     match mode {
         CheckMode::Required => "required",
         CheckMode::Reported => "reported",

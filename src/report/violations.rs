@@ -44,7 +44,7 @@ pub fn section(results: &Results, style: &Style) -> String {
 
 /// Those that are written out, and the others. The worst of each kind is, as far as there is room: a second one of the kind
 /// is much the same story about another key. And so is one of another kind that rests on the very same operations.
-fn chosen(violations: &[ViolationRow]) -> (Vec<&ViolationRow>, Vec<&ViolationRow>) {
+pub(super) fn chosen(violations: &[ViolationRow]) -> (Vec<&ViolationRow>, Vec<&ViolationRow>) {
     let (mut shown, mut others): (Vec<&ViolationRow>, Vec<&ViolationRow>) = (Vec::new(), Vec::new());
     for violation in violations {
         let same = |told: &&ViolationRow| {
@@ -108,10 +108,7 @@ fn one(number: usize, violation: &ViolationRow, style: &Style) -> String {
     row("", violation.diagram.clone().unwrap_or_default());
     row("now", now(&violation.now));
     row("cause", violation.cause.clone());
-    let title = match &violation.key {
-        Some(key) => format!("{}: {}", violation.kind, one_line(key, KEY_WIDTH)),
-        None => violation.kind.clone(),
-    };
+    let title = title(violation);
     style.table(&[&format!("#{number}"), &title], &rows, |column, text| match (column, text) {
         (0, _) => Some(Paint::Faint),
         (1, text) if text == title => Some(Paint::of(Verdict::Invalid)),
@@ -119,8 +116,33 @@ fn one(number: usize, violation: &ViolationRow, style: &Style) -> String {
     })
 }
 
+/// The same without a frame, for files that bring their own: what, under which faults, proof, who holds what now, cause.
+pub(super) fn unframed(violation: &ViolationRow) -> String {
+    let parts = [
+        format!("{}: {}", title(violation), sentence(&violation.story)),
+        if violation.faults.is_empty() {
+            String::new()
+        } else {
+            format!("under: {}", violation.faults.join("; "))
+        },
+        if violation.ops.is_empty() { String::new() } else { format!("proof:\n{}", proof(violation)) },
+        violation.diagram.clone().unwrap_or_default(),
+        if violation.now.is_empty() { String::new() } else { format!("now:\n{}", now(&violation.now)) },
+        if violation.cause.is_empty() { String::new() } else { format!("likely cause: {}", violation.cause) },
+    ];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// `diverged: k3`
+pub(super) fn title(violation: &ViolationRow) -> String {
+    match &violation.key {
+        Some(key) => format!("{}: {}", violation.kind, one_line(key, KEY_WIDTH)),
+        None => violation.kind.clone(),
+    }
+}
+
 /// Stories begin with what was done, and often with who did it. A node's name keeps its spelling.
-fn sentence(story: &str) -> String {
+pub(super) fn sentence(story: &str) -> String {
     match story.strip_prefix("process ") {
         Some(rest) => format!("Process {rest}"),
         None => story.to_owned(),
@@ -137,7 +159,7 @@ fn under(faults: &[String]) -> String {
 }
 
 /// One line an operation, its parts below one another: `p3 B  write k1=17  ok  1.874–1.875 s  ts 9 of B`.
-fn proof(violation: &ViolationRow) -> String {
+pub(super) fn proof(violation: &ViolationRow) -> String {
     let lines: Vec<[String; 5]> = violation.proof.iter().map(parts).collect();
     let mut widths = [0; 5];
     for line in &lines {
@@ -175,7 +197,7 @@ fn parts(op: &ProofRow) -> [String; 5] {
 }
 
 /// `1.874–1.875 s`, or `from 1.874 s` of an operation that never returned.
-fn times(invoked_ms: f64, returned_ms: Option<f64>) -> String {
+pub(super) fn times(invoked_ms: f64, returned_ms: Option<f64>) -> String {
     let seconds = |ms: f64| ms / 1e3;
     match returned_ms {
         Some(returned_ms) if returned_ms == invoked_ms => format!("{:.3} s", seconds(invoked_ms)),
@@ -185,7 +207,7 @@ fn times(invoked_ms: f64, returned_ms: Option<f64>) -> String {
 }
 
 /// A value as people write it: `17`, `"x"`, `nothing`.
-fn value(json: &Json) -> String {
+pub(super) fn value(json: &Json) -> String {
     let text = match json {
         Json::Null => "nothing".to_owned(),
         Json::String(text) => format!("\"{text}\""),
@@ -194,13 +216,13 @@ fn value(json: &Json) -> String {
     one_line(&text, VALUE_WIDTH)
 }
 
-fn version(json: &Json) -> String {
+pub(super) fn version(json: &Json) -> String {
     Version::from_json(json)
         .map_or_else(|| one_line(&json.to_string(), VALUE_WIDTH), |found| found.to_string())
 }
 
 /// Who holds what: `A, C: 118 (ts 41 of A)` a line, the largest group first, then in the order of the nodes.
-fn now(held: &[HeldRow]) -> String {
+pub(super) fn now(held: &[HeldRow]) -> String {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for row in held {
         let what = match (row.answered, &row.version) {

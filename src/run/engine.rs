@@ -26,6 +26,7 @@ use crate::load::{self, LoadStats, Plan, StatusWatch, Subscribers};
 use crate::report::build::{Checked, RunFacts};
 use crate::report::progress::{ProgressMode, RunEvent};
 use crate::report::results::{Failure, NotUnderstood, Results, Versions};
+use crate::report::{junit, page};
 use crate::workload::{CheckMode, Workload};
 
 /// What a run needs beside its workload.
@@ -94,6 +95,8 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
     let results =
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
+    std::fs::write(folder.junit(), junit::render(&results))?;
+    std::fs::write(folder.page(), page::render(&results))?;
     Ok(Finished { folder, results, interrupted })
 }
 

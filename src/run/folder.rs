@@ -71,6 +71,16 @@ impl Folder {
         self.root.join("results.json")
     }
 
+    /// `junit.xml`
+    pub fn junit(&self) -> PathBuf {
+        self.root.join("junit.xml")
+    }
+
+    /// `report.html`
+    pub fn page(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
     /// `nodes/`: logs, and the nodes' own directories.
     pub fn nodes(&self) -> PathBuf {
         self.root.join("nodes")

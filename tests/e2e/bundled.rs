@@ -43,6 +43,11 @@ fn a_valid_run_leaves_everything() {
     let exit = &results["nodes"][1]["exits"][0];
     assert_eq!((&exit["signal"], &exit["expected"]), (&json!(9), &json!(true)), "{results}");
 
+    let junit = std::fs::read_to_string(folder.join("junit.xml")).unwrap();
+    assert!(junit.contains("<testcase name=\"lww / under kill B\" classname=\"valid.seed7\""), "{junit}");
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("<p class=\"verdict\">valid</p>") && page.ends_with("</html>\n"), "{page}");
+
     for node in ["A", "B", "C"] {
         let log = std::fs::read_to_string(folder.join(format!("nodes/{node}.log"))).unwrap();
         assert!(log.contains("starting: "), "{log}");

@@ -1,6 +1,8 @@
 //! Whole runs: from a history to results, files and text.
 
+mod ci;
 mod looks;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

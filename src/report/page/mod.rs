@@ -1,0 +1,284 @@
+//! `report.html`: a run as one page that needs nothing but itself, for e-mails, artifacts and paper.
+//!
+//! Nothing in it runs: no script, no network, no fonts of its own. Whatever nodes, workloads or users wrote goes through
+//! [`escape`], after [`clean`] has made control characters visible.
+
+mod diagram;
+
+use std::fmt::Write as _;
+
+use super::evidence::{of_check, of_fault, scalar};
+use super::results::{CheckRow, Results, ViolationRow};
+use super::style::{clean, one_line};
+use super::{table, violations};
+use crate::check::{CheckMode, Verdict};
+
+const STYLE: &str = include_str!("page.css");
+/// How many violations of one check are drawn; the page says how many there were.
+const DRAWN_PER_CHECK: usize = 20;
+/// Longest cell, in characters.
+const CELL_WIDTH: usize = 2000;
+
+/// The whole page.
+pub fn render(results: &Results) -> String {
+    let title = format!("{}: {} (seed {})", table::word(results.verdict), results.workload, results.seed);
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        shown(&title)
+    );
+    out.push_str(&head(results));
+    out.push_str("<main>\n");
+    out.push_str(&checks(results));
+    for check in results.checks.iter().filter(|check| !check.violations.is_empty()) {
+        out.push_str(&of_violations(results, check));
+    }
+    out.push_str(&faults(results));
+    out.push_str(&figures(results));
+    out.push_str(&troubles(results));
+    out.push_str(&about(results));
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+/// Text as the content of an element or of a quoted attribute.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+/// What others wrote, as it may be shown.
+fn shown(text: &str) -> String {
+    escape(&clean(text))
+}
+
+fn class(verdict: Verdict) -> &'static str {
+    table::word(verdict)
+}
+
+fn head(results: &Results) -> String {
+    let nodes: Vec<&str> = results.nodes.iter().map(|node| node.id.as_str()).collect();
+    let cell: String = results.cell.iter().map(|(name, value)| format!(" · {name}={value}")).collect();
+    let load = &results.load;
+    let mut out = format!(
+        "<header class=\"{0}\">\n<p class=\"verdict\">{0}</p>\n<h1>{1}</h1>\n<p>{2}</p>\n<p>{3}</p>\n",
+        class(results.verdict),
+        shown(&results.workload),
+        shown(&format!("seed {}{cell} · nodes {} · {}", results.seed, nodes.join(", "), results.started)),
+        shown(&format!(
+            "{} operations: {} ok, {} fail, {} info · {:.1} s",
+            load.ok + load.fail + load.info,
+            load.ok,
+            load.fail,
+            load.info,
+            results.duration_ms as f64 / 1e3
+        )),
+    );
+    if !results.why.is_empty() {
+        let lines: String = results.why.iter().map(|why| format!("<li>{}</li>", shown(why))).collect();
+        let _ = writeln!(out, "<ul>{lines}</ul>");
+    }
+    out.push_str("</header>\n");
+    out
+}
+
+/// A table that scrolls by itself where the screen is narrow. Cells are HTML.
+fn table_of(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let head: String = headers.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
+    let mut out =
+        format!("<div class=\"wide\" tabindex=\"0\"><table><thead><tr>{head}</tr></thead><tbody>\n");
+    for row in rows {
+        // On a phone a row becomes a card, whose lines need the column's name.
+        let cell = |(name, cell): (&&str, &String)| format!("<td data-name=\"{name}\">{cell}</td>");
+        let cells: String = headers.iter().zip(row).map(cell).collect();
+        let _ = writeln!(out, "<tr>{cells}</tr>");
+    }
+    out.push_str("</tbody></table></div>\n");
+    out
+}
+
+fn checks(results: &Results) -> String {
+    if results.checks.is_empty() {
+        return String::new();
+    }
+    let row = |check: &CheckRow| {
+        let name = match check.violations.is_empty() {
+            true => shown(&check.name),
+            false => format!("<a href=\"#check-{0}\">{0}</a>", shown(&check.name)),
+        };
+        let found = match (check.verdict, check.violations_total) {
+            (Verdict::Unknown, _) => check.reason.clone().unwrap_or_default(),
+            (_, 0) => "nothing".to_owned(),
+            (_, 1) => "1 violation".to_owned(),
+            (_, total) => format!("{total} violations"),
+        };
+        let excused = match check.excused {
+            0 => String::new(),
+            count => format!(", {count} losses excused by the declared durability"),
+        };
+        vec![
+            name,
+            format!("<span class=\"{0}\">{0}</span>", class(check.verdict)),
+            table::mode(check.mode).to_owned(),
+            shown(&check.promise),
+            shown(&(found + &excused)),
+            shown(&one_line(&of_check(&check.evidence), CELL_WIDTH)),
+        ]
+    };
+    let rows: Vec<Vec<String>> = results.checks.iter().map(row).collect();
+    let headers = ["check", "verdict", "mode", "promised", "found", "what it judged"];
+    format!("<section><h2>Checks</h2>\n{}</section>\n", table_of(&headers, &rows))
+}
+
+fn of_violations(results: &Results, check: &CheckRow) -> String {
+    let note = match check.mode {
+        CheckMode::Required => "",
+        CheckMode::Reported => ", reported only",
+        CheckMode::ExpectedToFail => ", as expected",
+    };
+    let mut out = format!(
+        "<section id=\"check-{0}\"><h2>{0}: {1} {2}{note}</h2>\n<p>Promised: {3}</p>\n",
+        shown(&check.name),
+        check.violations_total,
+        if check.violations_total == 1 { "violation" } else { "violations" },
+        shown(&check.promise)
+    );
+    for (at, violation) in check.violations.iter().take(DRAWN_PER_CHECK).enumerate() {
+        out.push_str(&of_violation(results, violation, at == 0));
+    }
+    let drawn = check.violations.len().min(DRAWN_PER_CHECK) as u64;
+    if check.violations_total > drawn {
+        let hidden = check.violations_total - drawn;
+        let _ = writeln!(out, "<p>{hidden} more are not shown here; results.json lists up to 50.</p>");
+    }
+    out.push_str("</section>\n");
+    out
+}
+
+fn of_violation(results: &Results, violation: &ViolationRow, open: bool) -> String {
+    let mut out = format!(
+        "<details class=\"violation\"{}><summary>{}</summary>\n<p class=\"story\">{}</p>\n",
+        if open { " open" } else { "" },
+        shown(&violations::title(violation)),
+        shown(&violations::sentence(&violation.story))
+    );
+    let picture = diagram::draw(results, violation);
+    if !picture.is_empty() {
+        let _ = writeln!(
+            out,
+            "<figure tabindex=\"0\">{picture}<figcaption>The operations that prove it, in their order; \
+             distances between moments are not to scale. Shaded, if any: faults in force.</figcaption></figure>"
+        );
+    }
+    if let Some(text) = &violation.diagram {
+        let _ = writeln!(out, "<pre tabindex=\"0\">{}</pre>", shown(text));
+    }
+    let _ = writeln!(out, "<pre tabindex=\"0\">{}</pre>", shown(&violations::proof(violation)));
+    let mut facts = String::new();
+    let mut fact = |name: &str, text: &str| {
+        if !text.is_empty() {
+            let _ = writeln!(facts, "<dt>{name}</dt><dd>{}</dd>", shown(text).replace('\n', "<br>"));
+        }
+    };
+    fact("nodes", &violation.nodes.join(", "));
+    fact("under", &violation.faults.join("\n"));
+    let held = if violation.now.is_empty() { String::new() } else { violations::now(&violation.now) };
+    fact("in the end", &held);
+    fact("likely cause", &violation.cause);
+    let _ = writeln!(out, "<dl>{facts}</dl></details>");
+    out
+}
+
+fn faults(results: &Results) -> String {
+    if results.faults.is_empty() {
+        return String::new();
+    }
+    let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1e3);
+    let rows: Vec<Vec<String>> = results
+        .faults
+        .iter()
+        .map(|fault| {
+            let took = if fault.took_effect { ("valid", "yes") } else { ("invalid", "no") };
+            vec![
+                shown(&fault.label),
+                seconds(fault.began_ms),
+                fault.ended_ms.map_or_else(|| "the end".to_owned(), seconds),
+                format!("<span class=\"{}\">{}</span>", took.0, took.1),
+                fault.overlapping_ops.to_string(),
+                shown(&one_line(&of_fault(&fault.evidence), CELL_WIDTH)),
+            ]
+        })
+        .collect();
+    let headers = ["fault", "from", "to", "took effect", "operations meanwhile", "evidence"];
+    format!("<section><h2>Faults</h2>\n{}</section>\n", table_of(&headers, &rows))
+}
+
+/// Operations and latency by phase, as `availability` measured them.
+fn figures(results: &Results) -> String {
+    let measured = results.checks.iter().find(|check| check.name == "availability");
+    let phases = measured.and_then(|check| check.stats.get("phases")?.as_array());
+    let Some(phases) = phases.filter(|phases| !phases.is_empty()) else { return String::new() };
+    const COLUMNS: [&str; 8] = ["phase", "ok", "fail", "info", "p50_ms", "p90_ms", "p99_ms", "max_ms"];
+    let row = |phase: &serde_json::Value| {
+        COLUMNS
+            .iter()
+            .map(|name| shown(&scalar(phase.get(name).unwrap_or(&serde_json::Value::Null))))
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = phases.iter().map(row).collect();
+    let headers = ["phase", "ok", "fail", "info", "p50 ms", "p90 ms", "p99 ms", "max ms"];
+    format!("<section><h2>Operations and latency</h2>\n{}</section>\n", table_of(&headers, &rows))
+}
+
+/// What went wrong beside the checks, and unexpected ends of nodes with their last lines.
+fn troubles(results: &Results) -> String {
+    let mut out = String::new();
+    let mut tell = |what: &str, log: &[String]| {
+        let _ = writeln!(out, "<p>{}</p>", shown(what));
+        if !log.is_empty() {
+            let _ = writeln!(out, "<pre tabindex=\"0\">{}</pre>", shown(&log.join("\n")));
+        }
+    };
+    for failure in &results.failures {
+        tell(&failure.what, &failure.log);
+    }
+    for node in &results.nodes {
+        for exit in node.exits.iter().filter(|exit| !exit.expected) {
+            let how = match (exit.signal, exit.code) {
+                (Some(signal), _) => format!("by signal {signal}"),
+                (None, Some(code)) => format!("with exit code {code}"),
+                (None, None) => "in a way nobody saw".to_owned(),
+            };
+            let what = format!("{} ended {how} at {:.1} s, unasked", node.id, exit.at_ms as f64 / 1e3);
+            tell(&what, &exit.log);
+        }
+    }
+    results.notes.iter().for_each(|note| tell(note, &[]));
+    if out.is_empty() { out } else { format!("<section><h2>What else happened</h2>\n{out}</section>\n") }
+}
+
+fn about(results: &Results) -> String {
+    let versions = &results.versions;
+    let kernel = versions.kernel.as_deref().unwrap_or("");
+    format!(
+        "<section><h2>Again</h2>\n<p>The same operations and faults:</p>\n<pre tabindex=\"0\">{}</pre>\n\
+         <p class=\"faint\">{}</p></section>\n",
+        shown(&results.rerun),
+        shown(&format!(
+            "harness {} on {} {kernel}, {} CPUs. Everything is in results.json and history.jsonl beside this page.",
+            versions.harness, versions.os, versions.cpus
+        ))
+    )
+}

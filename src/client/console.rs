@@ -101,6 +101,9 @@ impl Console {
         if self.protocol.announces_ready(&line) && output.life == Some(life) {
             output.ready = true;
         }
+        if self.protocol.announces_removal(&line) {
+            self.recorder.removed(&self.node, life);
+        }
         let Some(seen) = self.protocol.delivery(&line) else { return };
         output.delivered += 1;
         let by = Deliverer { node: &self.node, life: Some(life), subscriber: None };

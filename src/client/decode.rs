@@ -47,8 +47,17 @@ pub(super) fn protocol(text: &str, path: &Path, name: &str) -> Result<Protocol, 
 }
 
 fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
-    let mut known =
-        vec!["name", "about", "transport", "value", "keep-alive", "leader-word", "prompt", "deliver"];
+    let mut known = vec![
+        "name",
+        "about",
+        "transport",
+        "value",
+        "keep-alive",
+        "leader-word",
+        "prompt",
+        "deliver",
+        "removed",
+    ];
     known.extend(OPERATIONS.iter().map(|(name, _)| *name));
     let table = Table::new(root, &known, "a protocol file")?;
     let name = table.get("name").map(string).transpose()?.unwrap_or(name).to_owned();
@@ -58,6 +67,11 @@ fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
     if let (Transport::Http, Some(node)) = (transport, table.get("prompt").or_else(|| table.get("deliver"))) {
         return Err((node.span(), "is for lines: expected transport = \"line\" or \"stdio\" above".into()));
     }
+    if let (Transport::Http | Transport::Line, Some(node)) = (transport, table.get("removed")) {
+        let message = "is for what a process prints: expected transport = \"stdio\" above";
+        return Err((node.span(), message.into()));
+    }
+    let removed_line = table.get("removed").map(regex).transpose()?;
     let prompt = table.get("prompt").map(regex).transpose()?;
     let deliver = table.get("deliver").map(shown).transpose()?;
     let value_kind = table.get("value").map(|node| word(node, &KINDS)).transpose()?.unwrap_or_default();
@@ -118,7 +132,17 @@ fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
         return Err((0..0, "the file needs `deliver`: what a node prints when it delivers a message".into()));
     }
     let plain = Plain::new(prompt);
-    Ok(Protocol { name, transport, deliver, ready_line, plain, value_kind, keep_alive, operations })
+    Ok(Protocol {
+        name,
+        transport,
+        deliver,
+        ready_line,
+        removed_line,
+        plain,
+        value_kind,
+        keep_alive,
+        operations,
+    })
 }
 
 /// `GET /`: whatever a server makes of that, it is a sign of life.

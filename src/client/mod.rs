@@ -175,6 +175,12 @@ impl Client {
                 let body = line.exchange(&self.request, last, timeout, limit_bytes).await?;
                 let judged =
                     operation.reading.judge(purpose, kind, request.value, LINE_STATUS, body.as_bytes());
+                // Lines have no status that could be told.
+                let error = judged.error.map(|error| match error.strip_prefix("status 200: ") {
+                    Some(line) => line.to_owned(),
+                    None => error,
+                });
+                let judged = Answer { error, ..judged };
                 match &talk.entry {
                     Some(entry) if judged.outcome == Outcome::Ok => {
                         Ok(entry.entries(&body, request.key, kind))

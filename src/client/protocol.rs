@@ -74,6 +74,8 @@ pub struct Protocol {
     pub(super) deliver: Option<Shown>,
     /// `stdio`: what a node prints when it is ready; `None`: it is as soon as it runs.
     pub(super) ready_line: Option<regex::Regex>,
+    /// `stdio`: what a node prints when the others went on without it, so that it begins anew.
+    pub(super) removed_line: Option<regex::Regex>,
     /// How lines are read.
     pub(super) plain: Plain,
     pub(super) value_kind: ValueKind,
@@ -169,6 +171,16 @@ impl Protocol {
     /// Whether this line says so.
     pub(super) fn announces_ready(&self, line: &str) -> bool {
         self.ready_line.as_ref().is_some_and(|ready| ready.is_match(line))
+    }
+
+    /// Whether nodes print that they were removed from their group.
+    pub fn tells_removals(&self) -> bool {
+        self.removed_line.is_some()
+    }
+
+    /// Whether this line says so.
+    pub(super) fn announces_removal(&self, line: &str) -> bool {
+        self.removed_line.as_ref().is_some_and(|removed| removed.is_match(line))
     }
 
     /// Whether it teaches `name`.

@@ -30,6 +30,9 @@
 //!
 //! A subscription's connection that ended is `"process":"node","type":"info","f":"unsubscribed"` with its `subscriber`.
 //!
+//! A node that said that the others had gone on without it, and begins anew, is
+//! `"process":"node","type":"info","f":"removed"` with its `node` and `life`.
+//!
 //! Events of the harness have `"process":"nemesis","type":"info"`:
 //!
 //! | `f` | `value` | when |

@@ -15,6 +15,6 @@ pub mod recorder;
 
 pub use event::{Number, Value, Version};
 pub use model::{
-    Claim, Contract, Delivery, Durability, Entry, Fault, History, Level, Life, Op, Outcome, Phase, Sessions,
-    Tie,
+    Claim, Contract, Delivery, Durability, Entry, Fault, History, Level, Life, Op, Outcome, Phase, Removal,
+    Sessions, Tie,
 };

@@ -85,6 +85,17 @@ pub struct Delivery {
     pub entry: Entry,
 }
 
+/// A node said that the others had gone on without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The node.
+    pub node: Arc<str>,
+    /// Which life of its process said so, from 0.
+    pub life: usize,
+    /// Index of the event: what it delivers afterwards it delivers as a newcomer.
+    pub index: u64,
+}
+
 /// What an answer said beside values and versions. Absent: the answer, or the protocol, says nothing of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -338,6 +349,9 @@ pub struct Contract {
     /// Whether a node that others could not reach may be removed from the group, and then delivers no more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub views: bool,
+    /// Whether nodes say so when that has happened to them: who says nothing was not removed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub removals_told: bool,
     /// How long a majority that can talk may take to have a leader that serves, ms; `None`: nothing is promised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elect_within_ms: Option<u64>,
@@ -352,6 +366,8 @@ pub struct History {
     pub ops: Vec<Op>,
     /// Everything delivered, by `index`.
     pub deliveries: Vec<Delivery>,
+    /// Every removal that was told, by `index`.
+    pub removals: Vec<Removal>,
     /// When each subscription was found to have ended (ns), by the subscribing process; absent: it lasted.
     pub unsubscribed: BTreeMap<u64, u64>,
     /// Each node's lives, in order.

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::line::{ClaimField, Kind, Line, Payload, Process, VersionField};
-use super::model::{Claim, Contract, Delivery, Entry, Fault, Held, History, Life, Op, Outcome, Phase};
+use super::model::{
+    Claim, Contract, Delivery, Entry, Fault, Held, History, Life, Op, Outcome, Phase, Removal,
+};
 use super::{Number, Value, Version};
 
 /// The longest line that is read, in bytes: a snapshot of some hundred thousand keys.
@@ -289,23 +291,29 @@ impl Reader {
             self.history.unsubscribed.insert(subscriber, line.time);
             return Ok(());
         }
-        if &*line.f != "deliver" {
+        if !["deliver", "removed"].contains(&&*line.f) {
             return field(
                 "f",
                 format!("{:?}", &*line.f),
-                r#""deliver", the only thing nodes do on their own"#,
+                r#""deliver" or "removed", the only things nodes do on their own"#,
             );
         }
         let Some(node) = line.node else {
-            return field("node", "absent".into(), "the node that delivered it");
+            return field("node", "absent".into(), "the node that it is about");
         };
         let ts = match line.ts.into_value() {
             Value::Number(ts) => Some(ts),
             _ => None,
         };
         let life = line.life.and_then(|life| usize::try_from(life).ok());
+        let life = life.unwrap_or_else(|| self.history.life_at(&node, line.time));
+        if &*line.f == "removed" {
+            let node = self.name(&node);
+            self.history.removals.push(Removal { node, life, index: line.index });
+            return Ok(());
+        }
         let delivery = Delivery {
-            life: life.unwrap_or_else(|| self.history.life_at(&node, line.time)),
+            life,
             index: line.index,
             time_ns: line.time,
             node: self.name(&node),

@@ -245,6 +245,18 @@ impl Recorder {
         })
     }
 
+    /// Records that a node, in this life of its process, said that the others had gone on without it. The event's `index`.
+    pub fn removed(&self, node: &str, life: u64) -> u64 {
+        self.event(false, |line| {
+            line.extend_from_slice(
+                b"\"process\":\"node\",\"type\":\"info\",\"f\":\"removed\",\"value\":null",
+            );
+            member(line, "node", Some(node));
+            line.extend_from_slice(b",\"life\":");
+            integer(line, life);
+        })
+    }
+
     /// Records an event of the harness: a fault's edge, a node's start or exit, anything of the table in
     /// [`event`](super::event). The event's `index`.
     pub fn nemesis(&self, f: &str, node: Option<&str>, value: &Json) -> u64 {

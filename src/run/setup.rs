@@ -76,7 +76,7 @@ impl SetupError {
 /// When the harness cannot get what it needs, or a node does not become ready; its last log lines are in the failure.
 pub fn system(workload: &Workload, options: &Options, folder: &Folder) -> Result<System, SetupError> {
     let recorder = Recorder::create(folder.history()).map_err(SetupError::Folder)?;
-    record_contract(workload, &recorder);
+    record_contract(workload, &*protocol(workload)?, &recorder);
     recorder.phase(Phase::Setup);
     let attempt = |addressing| attempt(workload, options, folder, &recorder, addressing);
     let watched = |mut system| elect::watch(workload, options, &mut system).map(|()| system);
@@ -142,7 +142,12 @@ fn attempt(
     Ok(System { shared, events, runtime, nodes, plan, ports, watch: None, leaderless: None })
 }
 
-fn record_contract(workload: &Workload, recorder: &Recorder) {
+fn protocol(workload: &Workload) -> Result<Arc<Protocol>, SetupError> {
+    let base = workload.file.parent().map(PathBuf::from).unwrap_or_default();
+    Protocol::load(&workload.client.protocol, &base).map_err(SetupError::harness)
+}
+
+fn record_contract(workload: &Workload, protocol: &Protocol, recorder: &Recorder) {
     let contract = Contract {
         nodes: workload.cluster.nodes.clone(),
         durability: workload.cluster.durability,
@@ -153,6 +158,7 @@ fn record_contract(workload: &Workload, recorder: &Recorder) {
         elect_within_ms: workload.cluster.elect_within.map(millis),
         uniform: workload.cluster.uniform,
         views: workload.cluster.views,
+        removals_told: protocol.tells_removals(),
         ..Contract::default()
     };
     let mut value = serde_json::to_value(contract).unwrap_or_default();
@@ -181,8 +187,7 @@ fn targets(
     ports: &PortBlock,
     recorder: &Arc<Recorder>,
 ) -> Result<Arc<Targets>, SetupError> {
-    let base = workload.file.parent().map(PathBuf::from).unwrap_or_default();
-    let protocol = Protocol::load(&workload.client.protocol, &base).map_err(SetupError::harness)?;
+    let protocol = protocol(workload)?;
     let way = |(id, port): (&String, u16)| {
         let way = match protocol.transport() {
             Transport::Stdio => Way::Console(Console::new(id, Arc::clone(&protocol), Arc::clone(recorder))),

@@ -52,6 +52,15 @@ impl Chat {
         self
     }
 
+    /// It said that the others had gone on without it.
+    fn removed(mut self, ms: u64, node: &str) -> Self {
+        self.events.push((
+            ms,
+            format!(r#""process":"node","type":"info","f":"removed","value":null,"node":"{node}""#),
+        ));
+        self
+    }
+
     fn all_got(self, ms: u64, values: &[&str]) -> Self {
         let deliver = |chat: Chat, (at, value): (usize, &&str)| {
             ["A", "B", "C"].into_iter().fold(chat, |chat, node| chat.got(ms + at as u64, node, value))
@@ -330,14 +339,67 @@ fn what_is_declared_decides() {
     assert_eq!(silent(r#""views":true"#).kinds(), [""; 0]);
 }
 
+/// Nodes that say when they were removed are taken at their word, and held to it.
+#[test]
+fn who_says_nothing_was_not_removed() {
+    const TOLD: &str = r#""uniform":true,"views":true,"removals_told":true"#;
+    let silent = |contract: &str| {
+        chat(contract)
+            .sent(10, "A", "a")
+            .all_got(20, &["a"])
+            .paused("C", 100, 3_000)
+            .sent(200, "A", "x")
+            .got(210, "A", "x")
+            .got(210, "B", "x")
+    };
+    assert_eq!(silent(TOLD).kinds(), ["missing"]);
+    let told = || silent(TOLD).removed(3_010, "C");
+    assert_eq!(told().kinds(), [""; 0]);
+    let without_views = r#""uniform":true,"removals_told":true"#;
+    assert_eq!(silent(without_views).removed(3_010, "C").kinds(), ["missing"], "nobody may be removed");
+    // It was let in again with y: x is excused, what follows y is not.
+    let back = || told().sent(4_000, "B", "y").all_got(4_010, &["y"]);
+    assert_eq!(back().kinds(), [""; 0]);
+    let after = |chat: Chat| chat.sent(4_100, "B", "z").got(4_110, "A", "z").got(4_110, "B", "z");
+    assert_eq!(after(back()).kinds(), ["missing"]);
+    assert_eq!(after(back()).sent(4_200, "A", "w").all_got(4_210, &["w"]).kinds(), ["gap"]);
+    assert_eq!(
+        after(back()).removed(4_150, "C").sent(4_200, "A", "w").all_got(4_210, &["w"]).kinds(),
+        [""; 0]
+    );
+    // What it left out before it was removed is no matter of the removal.
+    let early = chat(TOLD)
+        .sent(10, "A", "a")
+        .sent(15, "A", "b")
+        .got(20, "A", "a")
+        .all_got(21, &["b"])
+        .got(21, "B", "a")
+        .paused("C", 100, 3_000)
+        .removed(3_010, "C");
+    assert_eq!(early.kinds(), ["gap", "not-fifo"]);
+    // One that was started again, too, owes what follows its first message.
+    let restarted = chat(TOLD)
+        .killed("C", 5, 1_000)
+        .sent(1_100, "A", "a")
+        .all_got(1_110, &["a"])
+        .sent(1_200, "A", "b")
+        .got(1_210, "A", "b")
+        .got(1_210, "B", "b");
+    assert_eq!(restarted.kinds(), ["missing"]);
+}
+
 /// A correct group: messages enter one order some time after they are sent, and everybody delivers it from where it came
-/// in, late by as much as it likes. With views, whoever is silent or gone misses what enters meanwhile; without, nothing
-/// enters from then on.
-fn correct_group(draw: &[u64], views: bool) -> Chat {
+/// in, late by as much as it likes. With views, whoever is silent or gone misses what enters meanwhile, and says so if
+/// `told`; without, nothing enters from then on.
+fn correct_group(draw: &[u64], views: bool, told: bool) -> Chat {
     let nodes = ["A", "B", "C"];
     let mut dice = draw.iter().cycle().zip(0_u64..).map(|(drawn, at)| drawn.wrapping_mul(at + 7) >> 3);
     let mut roll = |below: u64| dice.next().unwrap_or(0) % below;
-    let contract = if views { r#""uniform":true,"views":true"# } else { r#""uniform":true"# };
+    let contract = match (views, told) {
+        (true, true) => r#""uniform":true,"views":true,"removals_told":true"#,
+        (true, false) => r#""uniform":true,"views":true"#,
+        (false, _) => r#""uniform":true"#,
+    };
     let mut group = chat(contract);
     // One node is away for a while, or for good.
     let (away, killed, paused) = (roll(3) as usize, roll(2) == 0, roll(3) > 0);
@@ -351,6 +413,7 @@ fn correct_group(draw: &[u64], views: bool) -> Chat {
     let blocked = |ms: u64| absent && !views && (gone.contains(&ms) || killed && ms >= gone.start);
     let mut delivered = [20_u64; 3];
     let mut entered = 20;
+    let mut to_tell = views && told && paused && !killed;
     for number in 0..60 {
         let sender = roll(3) as usize;
         let sent = 20 + number * 30 + roll(20);
@@ -365,6 +428,11 @@ fn correct_group(draw: &[u64], views: bool) -> Chat {
         }
         if blocked(entered) {
             entered = gone.end + 1;
+        }
+        if to_tell && entered >= gone.end {
+            to_tell = false;
+            delivered[away] = delivered[away].max(gone.end);
+            group = group.removed(delivered[away], nodes[away]);
         }
         for (node, at) in delivered.iter_mut().enumerate() {
             if node == away && absent && gone.contains(&entered) {
@@ -381,15 +449,15 @@ fn correct_group(draw: &[u64], views: bool) -> Chat {
             group = group.got(*at, nodes[node], &name);
         }
     }
-    group
+    if to_tell { group.removed(9_000, nodes[away]) } else { group }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn correct_groups_are_not_blamed(draw in prop::collection::vec(any::<u64>(), 40), views in any::<bool>()) {
-        let group = correct_group(&draw, views);
+    fn correct_groups_are_not_blamed(draw in prop::collection::vec(any::<u64>(), 40), views in any::<bool>(), told in any::<bool>()) {
+        let group = correct_group(&draw, views, told);
         let result = group.judge();
         prop_assert_eq!(result.verdict, Verdict::Valid, "{:#?}\n{}", result.violations, group.text());
     }

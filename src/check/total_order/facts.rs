@@ -48,14 +48,25 @@ pub struct Sequence<'h> {
     pub repeated: Vec<(&'h Delivery, &'h Delivery)>,
     /// Whether it was there from the first start to the end.
     pub correct: bool,
-    /// Whether a fault may have made the others remove it from the group, where the contract has such a thing.
+    /// Whether it was there at the end.
+    pub stays: bool,
+    /// Whether the others removed it from the group, or may have, under a fault; where the contract has such a thing.
     pub removable: bool,
+    /// When it said that they had, as indices of events.
+    pub removed: Vec<u64>,
 }
 
 impl Sequence<'_> {
     /// Whether it must in the end have delivered whatever others did.
     pub fn owes_all(&self) -> bool {
         self.correct && !self.removable
+    }
+
+    /// How often it had been removed by a delivery of its own.
+    pub fn stint(&self, place: usize) -> usize {
+        self.items
+            .get(place)
+            .map_or(0, |(_, delivery)| self.removed.partition_point(|index| *index < delivery.index))
     }
 
     /// Whether its sequence begins where the group's does.
@@ -112,6 +123,15 @@ impl<'h> Broadcasts<'h> {
             deliveries.entry((&delivery.node, delivery.life)).or_default().push(delivery);
         }
         for ((node, life), deliveries) in deliveries {
+            let told = self.history.removals.iter();
+            let told = told.filter(|removal| (&*removal.node, removal.life) == (node, life));
+            // Where nobody may be removed, to say so is no excuse.
+            let told = told.filter(|_| self.history.contract.views);
+            let removed: Vec<u64> = told.map(|removal| removal.index).collect();
+            let silenced = match self.history.contract.removals_told {
+                true => !removed.is_empty(),
+                false => self.was_silenced(node),
+            };
             let mut sequence = Sequence {
                 node,
                 life,
@@ -121,7 +141,9 @@ impl<'h> Broadcasts<'h> {
                 strange: Vec::new(),
                 repeated: Vec::new(),
                 correct: self.is_correct(node),
-                removable: self.history.contract.views && self.was_silenced(node),
+                stays: self.lasts(node, life),
+                removable: self.history.contract.views && silenced,
+                removed,
             };
             for delivery in deliveries {
                 let Some(id) = by_value.get(&delivery.entry.value).copied() else {
@@ -156,13 +178,15 @@ impl<'h> Broadcasts<'h> {
 
     /// One life, begun before the load, not over before the run was.
     fn is_correct(&self, node: &str) -> bool {
+        self.history.lives.get(node).is_none_or(|lives| lives.len() == 1) && self.lasts(node, 0)
+    }
+
+    /// Whether this life of a node was not over before the run was.
+    fn lasts(&self, node: &str, life: usize) -> bool {
         let done_ns = self.history.phase_began_ns(Phase::Done).unwrap_or(u64::MAX);
-        match self.history.lives.get(node).map(Vec::as_slice) {
-            Some([life]) => life.ended_ns.is_none_or(|ended_ns| ended_ns >= done_ns),
-            // A history without lives (written by hand, imported) tells of no crash.
-            None => true,
-            _ => false,
-        }
+        // A history without lives (written by hand, imported) tells of no crash.
+        let Some(lives) = self.history.lives.get(node) else { return true };
+        life + 1 == lives.len() && lives[life].ended_ns.is_none_or(|ended_ns| ended_ns >= done_ns)
     }
 
     /// Whether a fault may have kept the others from hearing it for a while. Where that, or an end, came to half of the

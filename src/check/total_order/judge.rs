@@ -80,8 +80,9 @@ fn order(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: &mut
 
 fn gap(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: &mut Vec<Found>) {
     let (one, other) = (&facts.sequences[leader], &facts.sequences[follower]);
-    // Whoever may have been removed and let in again has missed what came between.
-    if other.removable || one.removable && !facts.history.contract.uniform {
+    // Whoever may have been removed and let in again has missed what came between; when that was is told, or unknown.
+    let told = facts.history.contract.removals_told;
+    if other.removable && !told || one.removable && !facts.history.contract.uniform {
         return;
     }
     // A process that came in later begins where it came in: with the first of its messages, in the leader's order.
@@ -94,26 +95,37 @@ fn gap(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: &mut V
     };
     let last = one.items.iter().rposition(|(id, _)| other.place.contains_key(id)).unwrap_or(0);
     let mut missed = None;
+    let mut stint = 0;
     for (id, _) in one.items.get(begins..=last).unwrap_or_default() {
-        match (missed, other.place.contains_key(id)) {
-            (None, false) => missed = Some(*id),
-            (Some(missing), true) => {
-                found.push(Found::Gap { missing, later: *id, had: leader, lacks: follower });
-                missed = None;
-            }
-            _ => {}
+        let Some(place) = other.place.get(id) else {
+            missed = missed.or(Some(*id));
+            continue;
+        };
+        if let Some(missing) = missed.take()
+            && other.stint(*place) == stint
+        {
+            found.push(Found::Gap { missing, later: *id, had: leader, lacks: follower });
         }
+        stint = other.stint(*place);
     }
 }
 
 fn agreement(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: &mut Vec<Found>) {
     let (one, other) = (&facts.sequences[leader], &facts.sequences[follower]);
-    if !facts.settled || !other.owes_all() {
+    let last = one.items.iter().rposition(|(id, _)| other.place.contains_key(id));
+    // A newcomer, or one that was removed and let in again, owes what comes after the first it has: it was in by then.
+    let is_in = |last: usize| {
+        facts.history.contract.removals_told
+            && facts.history.contract.views
+            && other.stays
+            && other.place.get(&one.items[last].0).is_some_and(|at| other.stint(*at) == other.removed.len())
+    };
+    if !facts.settled || !(other.owes_all() || last.is_some_and(is_in)) {
         return;
     }
     // Messages before the last that both have are gaps, and told as such.
-    let told = one.items.iter().rposition(|(id, _)| other.place.contains_key(id)).map_or(0, |last| last + 1);
-    let missing = one.items[told..].iter().filter(|(id, _)| !other.place.contains_key(id));
+    let missing =
+        one.items[last.map_or(0, |last| last + 1)..].iter().filter(|(id, _)| !other.place.contains_key(id));
     found.extend(missing.map(|(id, _)| Found::Missing { message: *id, had: leader, lacks: follower }));
 }
 

@@ -19,7 +19,9 @@
 //! **What is declared.** With `uniform` the promises bind crashed processes too: what one of them delivered before it died,
 //! and in which order, the others must deliver. Without it only correct processes are compared with each other. With
 //! `views` a process that others could not hear may have been removed from the group, as a crashed one is: one that a fault
-//! of the run had silenced then owes nothing that it never delivered, but what it delivered is still in order. Blocking for
+//! of the run had silenced then owes nothing that it never delivered, but what it delivered is still in order. Where
+//! nodes say when they were removed (`removals_told`), that is known and need not be guessed: who says nothing owes everything,
+//! and between two removals, and after the last, nothing may be left out. Blocking for
 //! as long as a process is gone is a correct answer, and without `views` the only one: validity is judged only while
 //! nobody is missing.
 //!

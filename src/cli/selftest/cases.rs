@@ -51,6 +51,14 @@ const fn correct_pubsub(workload: &'static str) -> Case {
     Case { system: "pubsub", bug: None, workload, proofs: &[], long: false }
 }
 
+const fn broadcast(bug: &'static str, workload: &'static str, proofs: &'static [Proof]) -> Case {
+    Case { system: "broadcast", bug: Some(bug), workload, proofs, long: false }
+}
+
+const fn correct_broadcast(workload: &'static str) -> Case {
+    Case { system: "broadcast", bug: None, workload, proofs: &[], long: false }
+}
+
 /// Stands where a bug's name does for a workload that promises what no node can keep.
 pub const PROMISES_TOO_MUCH: &str = "promises-too-much";
 
@@ -75,6 +83,9 @@ pub const SHIPPED: &[(&str, &str)] = shipped! {
     "pubsub/steady.toml" "pubsub/leader-kill.toml" "pubsub/leader-pause.toml" "pubsub/follower-pause.toml"
     "pubsub/rolling-restart.toml" "pubsub/partition.toml" "pubsub/duplicates.toml" "pubsub/restart-all.toml"
     "pubsub/chaos.toml"
+    "broadcast/quiet.toml" "broadcast/concurrent.toml" "broadcast/slow-link.toml" "broadcast/lossy.toml"
+    "broadcast/deaf-peer.toml" "broadcast/silent-peer.toml" "broadcast/partition.toml" "broadcast/killed-sender.toml"
+    "broadcast/five-peers.toml" "broadcast/ten-peers.toml"
 };
 
 /// The protocol files that shipped workloads point at.
@@ -124,6 +135,9 @@ const LOGS_DIFFER: &[Proof] =
     &[("log", &["lost-acknowledged", "diverged", "vanished", "reordered", "two-offsets"])];
 /// What a node showed that is not, or not like that, in the log: it was not committed.
 const NOT_THE_LOG: &[Proof] = &[("log", &["vanished", "reordered", "gap", "two-offsets"])];
+
+/// Two processes that delivered two messages in different orders.
+const DISORDER: &[Proof] = &[("total-order", &["order", "not-causal", "not-fifo", "gap"])];
 
 /// Every case, by system and bug. The expectations are those of the field: what the bug does to a user. A workload is
 /// in a bug's rows only where the bug has so many independent chances to show that it is found in 99 of 100 runs.
@@ -232,4 +246,23 @@ pub const CASES: &[Case] = &[
     pubsub("dedup-local", "pubsub/duplicates.toml", &[("log", &["duplicated"])]),
     pubsub("subscriber-gap", "pubsub/follower-pause.toml", &[("log", &["subscriber-gap"])]),
     pubsub("reorders-topic", "pubsub/steady.toml", LOGS_DIFFER),
+    correct_broadcast("broadcast/quiet.toml"),
+    correct_broadcast("broadcast/concurrent.toml"),
+    correct_broadcast("broadcast/slow-link.toml"),
+    correct_broadcast("broadcast/lossy.toml"),
+    correct_broadcast("broadcast/deaf-peer.toml"),
+    correct_broadcast("broadcast/silent-peer.toml"),
+    correct_broadcast("broadcast/partition.toml"),
+    correct_broadcast("broadcast/killed-sender.toml"),
+    correct_broadcast("broadcast/five-peers.toml"),
+    correct_broadcast("broadcast/ten-peers.toml"),
+    broadcast("deliver-on-arrival", "broadcast/concurrent.toml", DISORDER),
+    broadcast("no-sender-tie-break", "broadcast/concurrent.toml", DISORDER),
+    broadcast("min-proposal", "broadcast/concurrent.toml", DISORDER),
+    broadcast("timeout-fallback", "broadcast/silent-peer.toml", DISORDER),
+    broadcast("timeout-fallback", "broadcast/partition.toml", DISORDER),
+    broadcast("duplicates-on-retry", "broadcast/lossy.toml", &[("total-order", &["duplicate"])]),
+    broadcast("no-retransmit", "broadcast/deaf-peer.toml", &[("total-order", &["missing", "gap"])]),
+    broadcast("not-fifo", "broadcast/concurrent.toml", &[("total-order", &["not-fifo"])]),
+    broadcast("not-causal", "broadcast/slow-link.toml", &[("total-order", &["not-causal", "order"])]),
 ];

@@ -72,7 +72,14 @@ impl Check for Durability {
             Ok(_) => None,
         };
         let figures = evidence([
-            ("acked_before_crash", exposed),
+            // With quorums any fault puts it to the test, not only the end of the node that took the write.
+            (
+                match history.contract.write_quorum {
+                    Some(_) => "acked_before_fault",
+                    None => "acked_before_crash",
+                },
+                exposed,
+            ),
             ("judged", judged),
             ("seen_after_restart", seen_again),
             ("restarts", facts.nodes.all().map(|node| u64::from(facts.life_until(node, u64::MAX))).sum()),

@@ -48,15 +48,18 @@ pub fn scalar(json: &Json) -> String {
 /// else.
 pub fn of_check(evidence: &Map<String, Json>) -> String {
     let count = |name: &str| evidence.get(name).and_then(Json::as_u64);
+    let shaken = count("acked_before_crash").or_else(|| count("acked_before_fault"));
     let largest = evidence.values().filter_map(Json::as_u64).max().unwrap_or(0);
     let mut out = String::new();
     for (name, value) in evidence {
         let phrase = match (name.as_str(), value.as_u64()) {
             // They say something only where they differ from what is said already.
-            ("judged", Some(judged)) if judged == largest || count("acked_before_crash") == Some(judged) => {
+            ("judged", Some(judged)) if judged == largest || shaken == Some(judged) => {
                 continue;
             }
             ("versioned_writes", versioned) if versioned == count("acked_writes") => continue,
+            // Of messages none of which met, any order would have been right.
+            ("concurrent", Some(0)) => "0 concurrent".to_owned(),
             (_, Some(0)) if largest > 0 => continue,
             (name, Some(number)) => counted(name, number),
             (name, None) => in_words(&Json::Object(Map::from_iter([(name.to_owned(), value.clone())]))),
@@ -64,7 +67,7 @@ pub fn of_check(evidence: &Map<String, Json>) -> String {
         let joint = match (out.is_empty(), name.as_str()) {
             (true, _) => "",
             (false, "replicas") if count("keys").is_some() => " on ",
-            (false, "restarts") if count("acked_before_crash").is_some() => "; ",
+            (false, "restarts") if shaken.is_some() => "; ",
             (false, _) => ", ",
         };
         out.push_str(joint);
@@ -74,7 +77,7 @@ pub fn of_check(evidence: &Map<String, Json>) -> String {
 }
 
 /// `1 key`, `8 keys`: what is counted by the checks there are, one of it and several of it.
-const COUNTED: [(&str, &str, &str); 17] = [
+const COUNTED: [(&str, &str, &str); 18] = [
     ("operations", "operation", "operations"),
     ("reads", "read", "reads"),
     ("keys", "key", "keys"),
@@ -99,6 +102,7 @@ const COUNTED: [(&str, &str, &str); 17] = [
         "write acknowledged before its node crashed",
         "writes acknowledged before their node crashed",
     ),
+    ("acked_before_fault", "write acknowledged before a fault", "writes acknowledged before a fault"),
     ("restarts", "restart", "restarts"),
 ];
 

@@ -22,5 +22,6 @@ pub mod network;
 pub mod node;
 pub mod report;
 pub mod run;
+pub mod sandbox;
 pub mod seed;
 pub mod workload;

@@ -9,6 +9,7 @@ mod bundled;
 mod crash;
 mod datagrams;
 mod hostile;
+mod jail;
 mod kills;
 mod leader;
 mod matrix;

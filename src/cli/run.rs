@@ -18,7 +18,7 @@ use crate::report::style::{Paint, Style};
 use crate::report::table;
 use crate::run::engine::{self, Finished, Options};
 use crate::run::interrupt::Interrupt;
-use crate::sandbox;
+use crate::sandbox::{self, Isolation};
 use crate::workload::{Axis, Cells, Overrides, Workload};
 
 /// What a shell expects of a program that ended because of Ctrl-C.
@@ -87,6 +87,14 @@ pub fn main(args: &RunArgs) -> ExitCode {
     if mistaken {
         return ExitCode::from(EXIT_USAGE);
     }
+    // Before there is a second thread: only then can this process go where its nodes are to be kept.
+    let isolation = match isolate(args) {
+        Ok(isolation) => isolation,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::from(EXIT_BROKEN);
+        }
+    };
     let interrupt = match Interrupt::install() {
         Ok(interrupt) => interrupt,
         Err(error) => {
@@ -96,13 +104,40 @@ pub fn main(args: &RunArgs) -> ExitCode {
     };
     let mut worst = EXIT_VALID;
     for workload in &workloads {
-        let code = run_file(args, workload, &interrupt);
+        let code = run_file(args, workload, &interrupt, isolation.as_ref());
         worst = worse(worst, code);
         if interrupt.asked() || (args.fail_fast && code != EXIT_VALID) {
             break;
         }
     }
     ExitCode::from(worst)
+}
+
+/// Takes this process to a network of its own, and tries what nodes can be kept from; `None`: nobody asked.
+///
+/// # Errors
+/// A sentence, where isolation is required and cannot be had.
+fn isolate(args: &RunArgs) -> Result<Option<Isolation>, String> {
+    let required = args.require_isolation || args.isolation == IsolationMode::Required;
+    if !required && args.isolation == IsolationMode::None {
+        return Ok(None);
+    }
+    let entered = sandbox::cell::enter();
+    let mut isolation = sandbox::probe();
+    if let (false, Err(error)) = (isolation.network, entered) {
+        isolation.parts.insert("net".to_owned(), format!("not: no network of its own can be made: {error}"));
+    }
+    let missing = isolation.missing();
+    if required && !(isolation.is_full() && isolation.network) {
+        let missing = missing.join("; ");
+        return Err(format!(
+            "--require-isolation: nodes cannot be kept from files, processes and networks that are not theirs: {missing}"
+        ));
+    }
+    if args.isolation == IsolationMode::Full && !args.quiet {
+        missing.iter().for_each(|line| eprintln!("warning: isolation: {line}"));
+    }
+    Ok(Some(isolation))
 }
 
 /// Of two runs' exit codes the one to end with: what is proved outranks what could not be found out.
@@ -118,13 +153,14 @@ fn worse(one: u8, other: u8) -> u8 {
 }
 
 /// All repeats of one file, in each cell of its matrix.
-fn run_file(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
+fn run_file(args: &RunArgs, cells: &Cells, interrupt: &Interrupt, isolation: Option<&Isolation>) -> u8 {
     if !cells.axes.is_empty() {
-        return run_matrix(args, cells, interrupt);
+        return run_matrix(args, cells, interrupt, isolation);
     }
     let mut worst = EXIT_VALID;
     for (cell, workload) in &cells.list {
-        let (summary, code) = run_cell(args, cell, workload, interrupt, &mut |finished| show(args, finished));
+        let (summary, code) =
+            run_cell(args, cell, workload, (interrupt, isolation), &mut |finished| show(args, finished));
         worst = worse(worst, code);
         if args.repeat > 1 && !args.quiet {
             print(&if args.json { summary.to_json() } else { summary.render(&Style::stdout()) });
@@ -134,7 +170,7 @@ fn run_file(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
 }
 
 /// One cell after the other; what they came to is written down after each, for whoever cannot wait, or interrupts.
-fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
+fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt, isolation: Option<&Isolation>) -> u8 {
     let Some((_, first)) = cells.list.first() else { return EXIT_VALID };
     let axis = |axis: &Axis| MatrixAxis { name: axis.name.clone(), values: axis.values.clone() };
     let mut matrix = MatrixSummary::new(&first.name, cells.axes.iter().map(axis).collect());
@@ -145,7 +181,7 @@ fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
             eprintln!("cell {} of {}: {}", at + 1, cells.list.len(), named(cell));
         }
         let mut figures = Gathering::default();
-        let (summary, code) = run_cell(args, cell, workload, interrupt, &mut |finished| {
+        let (summary, code) = run_cell(args, cell, workload, (interrupt, isolation), &mut |finished| {
             figures.push(&finished.results);
             if !args.json && !args.quiet {
                 print(&one_line(cell, &finished.results));
@@ -192,19 +228,10 @@ fn run_cell(
     args: &RunArgs,
     cell: &[(String, String)],
     first: &Workload,
-    interrupt: &Interrupt,
+    (interrupt, isolation): (&Interrupt, Option<&Isolation>),
     each: &mut dyn FnMut(&Finished),
 ) -> (RepeatSummary, u8) {
     let mut summary = RepeatSummary::new(&first.name);
-    let required = args.require_isolation || args.isolation == IsolationMode::Required;
-    let isolation = (required || args.isolation != IsolationMode::None).then(sandbox::probe);
-    if required && !isolation.is_some_and(|isolation| isolation.is_full()) {
-        eprintln!(
-            "error: --require-isolation: this system cannot keep nodes from writing files and signalling processes that \
-             are not theirs (Landlock with scoped signals: Linux 6.12 or newer)"
-        );
-        return (summary, EXIT_BROKEN);
-    }
     let mut worst = EXIT_VALID;
     let mut again: Option<Workload> = None;
     for repeat in 0..args.repeat {
@@ -227,7 +254,7 @@ fn run_cell(
             interrupt: interrupt.clone(),
             rerun: rerun(args, cell, workload),
             cell: cell.to_vec(),
-            isolation,
+            isolation: isolation.cloned(),
         };
         let code = match engine::run(workload, &options) {
             Ok(finished) => {

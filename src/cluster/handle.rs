@@ -165,7 +165,7 @@ impl Cluster {
             env: environment(spec, &self.shared.mark),
             cwd: spec.cwd.clone().into_os_string(),
             links: spec.links.clone(),
-            jail: spec.jail.clone(),
+            jail: Box::new(spec.jail.clone()),
         };
         let stdio = [stdin, out_writer.into(), err_writer.into()];
         let sent = self.shared.request(&start, &stdio.each_ref().map(|fd| fd.as_raw_fd()));
@@ -282,6 +282,23 @@ impl Cluster {
             Stage::Running | Stage::Ending(_) => self.shared.processes(known, leader),
             Stage::Never | Stage::Starting | Stage::Ended(_) => Vec::new(),
         }
+    }
+
+    /// The node's living processes, without those that keep it (see [`crate::sandbox`]).
+    pub fn inmates(&self, node: &str) -> Vec<u32> {
+        let mut processes = self.processes(node);
+        let Some(known) = self.shared.nodes.get(node).filter(|node| node.spec.jail.room.is_some()) else {
+            return processes.into_iter().map(|process| process.pid.cast_unsigned()).collect();
+        };
+        // The keeper leads, and has the init as its only child.
+        let keeper = known.lock().pid;
+        processes.retain(|process| process.pid != keeper && process.parent != keeper);
+        processes.into_iter().map(|process| process.pid.cast_unsigned()).collect()
+    }
+
+    /// The main process of the node's present or last life.
+    pub fn pid(&self, node: &str) -> Option<u32> {
+        Some(self.shared.nodes.get(node)?.lock().pid.cast_unsigned())
     }
 
     /// What the kernel has refused the node so far, because of its limits.

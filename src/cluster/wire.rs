@@ -29,7 +29,7 @@ pub(crate) enum Request {
         env: Vec<(String, String)>,
         cwd: OsString,
         links: Vec<SocketAddr>,
-        jail: Jail,
+        jail: Box<Jail>,
     },
     /// The end of this process has been noted: its pid may be used anew.
     Collect { pid: Pid },
@@ -177,7 +177,7 @@ mod tests {
                     argv: vec!["x".repeat(size)],
                     env: vec![],
                     cwd: "/".into(),
-                    jail: Jail::default(),
+                    jail: Box::default(),
                     links: vec![],
                 };
                 let spare = [reader.as_raw_fd(), writer.as_raw_fd(), writer.as_raw_fd()];

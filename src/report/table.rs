@@ -223,8 +223,11 @@ fn exits(results: &Results, style: &Style) -> String {
     let mut out = String::new();
     for node in &results.nodes {
         for exit in node.exits.iter().filter(|exit| !exit.expected) {
-            let line =
-                format!("{} ended by itself at {:.1} s: {}", node.id, exit.at_ms as f64 / 1e3, how(exit));
+            let at_s = exit.at_ms as f64 / 1e3;
+            let line = match &exit.limit {
+                Some(limit) => format!("{} was stopped at {at_s:.1} s: {limit}", node.id),
+                None => format!("{} ended by itself at {at_s:.1} s: {}", node.id, how(exit)),
+            };
             let _ = writeln!(out, "\n{}", style.paint(Paint::Bad, &style.wrap(&line, 2)));
             out.push_str(&log(&exit.log, style));
         }

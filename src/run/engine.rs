@@ -1,6 +1,7 @@
 //! One run as a pipeline: set up, main, heal, settle, check, report, clean up.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use super::allowance::Allowance;
 use super::bypass;
 use super::folder::Folder;
 use super::interrupt::Interrupt;
-use super::limits::LimitWatch;
+use super::limits::{self, Exceeded, LimitWatch};
 use super::settle::settle;
 use super::setup::{self, System};
 use super::world::{Real, Shared};
@@ -80,6 +81,9 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         outcome.fail("the run was interrupted before its end");
     }
     let history = read_history(&folder, &mut outcome);
+    limits::long_files(&history, &workload.cluster.limits, &mut outcome.exceeded);
+    // What was stopped weighs more than what came of that.
+    outcome.failures.splice(..0, std::mem::take(&mut outcome.exceeded.failures));
     // Of a system that never came up there is nothing to judge, and its failure is all there is to tell. Of one that never
     // had a leader there is just that.
     let leaderless = outcome.leaderless.take();
@@ -112,6 +116,7 @@ pub(super) struct Outcome {
     failures: Vec<Failure>,
     notes: Vec<String>,
     leaderless: Option<String>,
+    exceeded: Exceeded,
 }
 
 impl Outcome {
@@ -200,7 +205,7 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
         }
         outcome.fail(format!("{} did not take effect: {}", ineffective.label, ineffective.why));
     }
-    outcome.failures.extend(limits.map(LimitWatch::end).unwrap_or_default());
+    outcome.exceeded = limits.map(LimitWatch::end).unwrap_or_default();
     if let Some(why) = lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
         outcome.fail(why);
     }
@@ -367,14 +372,23 @@ fn facts(
         not_understood,
         failures: outcome.failures,
         notes: outcome.notes,
-        isolation: options.isolation.map(isolation_row),
+        limited: outcome.exceeded.limited,
+        isolation: options.isolation.as_ref().map(|isolation| isolation_row(isolation, workload, folder)),
         versions: Versions::here(),
     }
 }
 
-fn isolation_row(isolation: Isolation) -> IsolationRow {
-    let Isolation { files, signals, network, groups } = isolation;
-    IsolationRow { files, signals, network, groups }
+fn isolation_row(isolation: &Isolation, workload: &Workload, folder: &Folder) -> IsolationRow {
+    let Isolation { files, signals, network, groups, ref parts, .. } = *isolation;
+    let mut parts = parts.clone();
+    // Root gives each node a user of its own, unless that one could not get to what the node needs.
+    let parent = workload.cluster.dir.clone().unwrap_or_else(|| folder.nodes());
+    let is_root = |id: &String| std::fs::metadata(parent.join(id)).is_ok_and(|about| about.uid() == 0);
+    if isolation.user && workload.cluster.nodes.iter().any(is_root) {
+        let why = "not: other users cannot enter a folder that a node needs; it was root, without the rights of root";
+        parts.insert("user".to_owned(), why.to_owned());
+    }
+    IsolationRow { files, signals, network, groups, parts }
 }
 
 /// The folder as a reader would type it: relative to where they stand, when it is below.

@@ -2,31 +2,43 @@
 //!
 //! The kernel keeps some of it as well (see [`crate::sandbox`]), but it does not say for whom a node died.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::world::Shared;
-use crate::document::units::show_size;
+use crate::history::History;
 use crate::report::results::Failure;
-use crate::sandbox::Limits;
+use crate::sandbox::{Limits, Refusals};
 use crate::workload::Workload;
 
 const EVERY: Duration = Duration::from_millis(50);
-/// Directories are looked through less often.
-const DISK_EVERY: u32 = 10;
+/// Looking through directories may take this share of the time at most.
+const DISK_SHARE: u32 = 20;
+/// More files than this are too many to look through, whatever they hold.
+const MOST_FILES: usize = 100_000;
 /// How many log lines a report of a node shows.
 const LOG_LINES: usize = 12;
+
+/// What was found over a run.
+#[derive(Clone, Debug, Default)]
+pub struct Exceeded {
+    /// The first time for each node.
+    pub failures: Vec<Failure>,
+    /// Each process that was ended, and the limit it went beyond.
+    pub limited: BTreeMap<u64, String>,
+}
 
 /// Looks at the nodes until it is told to end.
 pub struct LimitWatch {
     over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<Failure>>>,
+    thread: Option<JoinHandle<Exceeded>>,
 }
 
 impl Drop for LimitWatch {
@@ -46,117 +58,176 @@ impl LimitWatch {
             return Ok(None);
         }
         let over = Arc::new(AtomicBool::new(false));
-        let (shared, done, nodes) = (Arc::clone(shared), Arc::clone(&over), workload.cluster.nodes.clone());
-        let watch = move || {
-            let mut found: BTreeMap<String, Failure> = BTreeMap::new();
-            let mut turn = 0_u32;
-            loop {
-                // Once more after the end: what was refused last.
-                let last = done.load(Ordering::Relaxed);
-                for node in
-                    nodes.iter().filter(|node| !found.contains_key(*node)).cloned().collect::<Vec<_>>()
-                {
-                    let disk = turn.is_multiple_of(DISK_EVERY);
-                    let Some(what) = exceeded(&shared, &node, &limits, disk) else { continue };
-                    let what = format!("node {node} was stopped: {what}");
-                    let log = shared.cluster.log_tail(&node, LOG_LINES);
-                    // It may have ended by itself meanwhile.
-                    let _ = shared.cluster.kill(&node);
-                    found.insert(node.clone(), Failure { what, node: Some(node), log });
-                }
-                if last {
-                    break;
-                }
-                turn = turn.wrapping_add(1);
-                std::thread::sleep(EVERY);
-            }
-            found.into_values().collect()
-        };
-        let thread = std::thread::Builder::new().name("limits".into()).spawn(watch)?;
+        let nodes: BTreeMap<String, Eye> =
+            workload.cluster.nodes.iter().map(|node| (node.clone(), Eye::default())).collect();
+        let (shared, done) = (Arc::clone(shared), Arc::clone(&over));
+        let thread = std::thread::Builder::new()
+            .name("limits".into())
+            .spawn(move || watch(&shared, &limits, nodes, &done))?;
         Ok(Some(LimitWatch { over, thread: Some(thread) }))
     }
 
     /// Ends it; what is told of the first node that took too much.
     pub fn first(self) -> Option<Failure> {
-        self.end().into_iter().next()
+        self.end().failures.into_iter().next()
     }
 
     /// Ends it; the nodes that took too much.
-    pub fn end(mut self) -> Vec<Failure> {
+    pub fn end(mut self) -> Exceeded {
         self.over.store(true, Ordering::Relaxed);
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }
 
-/// What a node has too much of, in half a sentence.
-fn exceeded(shared: &Shared, node: &str, limits: &Limits, disk: bool) -> Option<String> {
-    let pids = shared.cluster.pids(node);
+/// What is known of a node between two looks.
+#[derive(Default)]
+struct Eye {
+    /// What the kernel had refused it at the last look: its groups outlive its lives.
+    refused: Refusals,
+    /// When its directory is to be looked through again.
+    disk_at: Option<Instant>,
+}
+
+fn watch(shared: &Shared, limits: &Limits, mut nodes: BTreeMap<String, Eye>, done: &AtomicBool) -> Exceeded {
+    let mut found = Exceeded::default();
+    let mut told = BTreeSet::new();
+    loop {
+        // Once more after the end: what was refused last.
+        let last = done.load(Ordering::Relaxed);
+        for (node, eye) in &mut nodes {
+            let pid = shared.cluster.pid(node).map(u64::from);
+            let Some(limit) = exceeded(shared, node, limits, eye) else { continue };
+            // A look may fall between its end and the moment that is noted.
+            let Some(pid) = pid.filter(|pid| !found.limited.contains_key(pid)) else { continue };
+            // It may have ended by itself meanwhile.
+            let _ = shared.cluster.kill(node);
+            if told.insert(node.clone()) {
+                let log = shared.cluster.log_tail(node, LOG_LINES);
+                found.failures.push(failure(node, &limit, log));
+            }
+            found.limited.insert(pid, limit);
+        }
+        if last {
+            return found;
+        }
+        std::thread::sleep(EVERY);
+    }
+}
+
+fn failure(node: &str, limit: &str, log: Vec<String>) -> Failure {
+    let what = format!("node {node} was stopped by a limit of [cluster.limits]: {limit}");
+    Failure { what, node: Some(node.to_owned()), limit: Some(limit.to_owned()), log }
+}
+
+/// Nodes that the kernel ended for a file that was too long (SIGXFSZ): it alone sees that.
+pub fn long_files(history: &History, limits: &Limits, known: &mut Exceeded) {
+    let Some(most) = limits.file else { return };
+    let limit = format!("file {} exceeded", about(most));
+    for (node, lives) in &history.lives {
+        for life in lives.iter().filter(|life| !life.expected && life.signal == Some(libc::SIGXFSZ)) {
+            let Some(failures) =
+                known.limited.insert(life.pid, limit.clone()).is_none().then_some(&mut known.failures)
+            else {
+                continue;
+            };
+            if !failures.iter().any(|failure| failure.node.as_deref() == Some(&**node)) {
+                failures.push(failure(node, &limit, life.log.clone()));
+            }
+        }
+    }
+}
+
+/// The limit a node is beyond: `memory 512 MiB exceeded (631 MiB)`.
+fn exceeded(shared: &Shared, node: &str, limits: &Limits, eye: &mut Eye) -> Option<String> {
+    let pids = shared.cluster.inmates(node);
     let refused = shared.cluster.refusals(node);
+    let before = std::mem::replace(&mut eye.refused, refused);
     if let Some(most) = limits.processes {
         let threads: u64 = pids.iter().map(|pid| threads(*pid)).sum();
-        if threads > most || refused.processes > 0 {
+        if threads > most || refused.processes > before.processes {
             return Some(format!(
-                "it wanted more than the {most} processes and threads that [cluster.limits] allows"
+                "processes {most} exceeded ({} processes and threads)",
+                threads.max(most + 1)
             ));
         }
     }
     if let Some(most) = limits.memory {
         let held: u64 = pids.iter().map(|pid| resident(*pid)).sum();
-        let allowed = show_size(most);
         if held > most {
-            let held = about(held);
-            return Some(format!(
-                "it held {held} of memory, more than the {allowed} that [cluster.limits] allows"
-            ));
+            return Some(format!("memory {} exceeded ({})", about(most), about(held)));
         }
-        if refused.memory > 0 {
-            return Some(format!("it wanted more memory than the {allowed} that [cluster.limits] allows"));
+        if refused.memory > before.memory {
+            return Some(format!("memory {} exceeded (the kernel gave it no more)", about(most)));
         }
     }
-    let most = limits.disk.filter(|_| disk)?;
-    let used = size(&shared.cluster.directory(node)?);
-    let (shown, allowed) = (about(used), show_size(most));
-    (used > most).then(|| {
-        format!("its directory grew to {shown}, more than the {allowed} that [cluster.limits] allows")
-    })
+    let most = limits.disk.filter(|_| eye.disk_at.is_none_or(|at| at <= Instant::now()))?;
+    let directory = shared.cluster.directory(node)?;
+    let began = Instant::now();
+    let used = size(&directory).map(|size| size + unlinked(&directory, &pids));
+    eye.disk_at = Some(Instant::now() + began.elapsed() * DISK_SHARE);
+    match used {
+        Some(used) => (used > most).then(|| format!("disk {} exceeded ({})", about(most), about(used))),
+        None => Some(format!("disk {} exceeded (more than {MOST_FILES} files)", about(most))),
+    }
 }
 
+/// A size as people say it.
 fn about(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+    let mib = bytes as f64 / f64::from(1 << 20);
+    match mib {
+        mib if mib >= 10.0 => format!("{mib:.0} MiB"),
+        mib if mib >= 1.0 => format!("{mib:.1} MiB"),
+        _ => format!("{:.0} KiB", bytes as f64 / 1024.0),
+    }
 }
 
 fn threads(pid: u32) -> u64 {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count() as u64)
 }
 
+/// Memory of a process that is not a file's: what programs share of their text is nobody's fault.
 fn resident(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages: u64 = text.split_ascii_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
-    pages * page_size()
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = |name: &str| -> u64 {
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    };
+    (kib("RssAnon:") + kib("RssShmem:")) * 1024
 }
 
-fn page_size() -> u64 {
-    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
-        .ok()
-        .flatten()
-        .and_then(|bytes| u64::try_from(bytes).ok())
-        .unwrap_or(4096)
-}
-
-/// Bytes of the files below a folder, as they stand on the disk: a file with holes takes what it takes.
-fn size(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut sum = 0;
+/// Bytes of the files below a folder, as they stand on the disk: a file with holes takes what it takes. `None`: there are too
+/// many to look.
+fn size(folder: &Path) -> Option<u64> {
+    let (mut sum, mut files) = (0, 0);
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            files += 1;
+            if files > MOST_FILES {
+                return None;
+            }
+            // Of a link this is the link itself.
             let Ok(about) = entry.metadata() else { continue };
             if about.is_dir() {
                 open.push(entry.path());
-            } else {
-                sum += about.blocks() * 512;
+            }
+            sum += about.blocks() * 512;
+        }
+    }
+    Some(sum)
+}
+
+/// Bytes of files that processes hold open though they have no name any more, on the disk of that folder.
+fn unlinked(folder: &Path, pids: &[u32]) -> u64 {
+    let Ok(device) = fs::metadata(folder).map(|about| about.dev()) else { return 0 };
+    let mut files = BTreeMap::new();
+    for pid in pids {
+        for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            let Ok(about) = fs::metadata(descriptor.path()) else { continue };
+            if about.is_file() && about.nlink() == 0 && about.dev() == device {
+                files.insert(about.ino(), about.blocks() * 512);
             }
         }
     }
-    sum
+    files.values().sum()
 }

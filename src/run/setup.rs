@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use super::elect;
 use super::engine::{Events, Options};
 use super::folder::Folder;
+use super::jail::Inmate;
 use super::limits::LimitWatch;
 use super::provision;
 use super::world::{Readiness, Shared};
@@ -28,7 +29,6 @@ use crate::load::{Live, Plan, StatusWatch, Targets};
 use crate::network::{self, Addressing, Endpoint, Network, Trouble};
 use crate::report::progress::{Progress, RunEvent};
 use crate::report::results::Failure;
-use crate::sandbox::Jail;
 use crate::workload::{ClientSpec, NodeFacts, PeerFacts, Workload, render_node};
 
 /// The address every node is told to listen on.
@@ -261,13 +261,15 @@ fn specs(
         let facts = NodeFacts { host: HOST.to_string(), port, ports, dir: dir.clone(), peers };
         let rendered = render_node(workload, place, &facts).map_err(SetupError::harness)?;
         provision::write(&dir, &rendered.files).map_err(SetupError::harness)?;
+        let cwd = workload.cluster.cwd.clone().unwrap_or(dir.clone());
         let mut env = rendered.env;
-        let jail = jail(workload, options, &dir, &mut env).map_err(SetupError::Folder)?;
+        let inmate = Inmate { place, dir: &dir, cwd: &cwd, argv: &rendered.argv };
+        let jail = inmate.jail(workload, options, folder, &mut env).map_err(SetupError::Folder)?;
         specs.push(NodeSpec {
             id: id.clone(),
             argv: rendered.argv,
             env,
-            cwd: workload.cluster.cwd.clone().unwrap_or(dir),
+            cwd,
             jail,
             log_path: folder.nodes().join(format!("{id}.log")),
             log_limit_bytes: workload.cluster.log_limit,
@@ -279,23 +281,6 @@ fn specs(
         });
     }
     Ok(specs)
-}
-
-/// What a node may not do. One that is kept to its own directory has its temporary files there too.
-fn jail(
-    workload: &Workload,
-    options: &Options,
-    dir: &std::path::Path,
-    env: &mut BTreeMap<String, String>,
-) -> std::io::Result<Jail> {
-    let limits = workload.cluster.limits;
-    if !options.isolation.is_some_and(|isolation| isolation.files) {
-        return Ok(Jail { writable: None, limits });
-    }
-    let temporary = dir.join(".tmp");
-    std::fs::create_dir_all(&temporary)?;
-    env.entry("TMPDIR".to_owned()).or_insert_with(|| temporary.display().to_string());
-    Ok(Jail { writable: Some(vec![dir.to_owned()]), limits })
 }
 
 /// A node's console, as its cluster sees it.
@@ -384,7 +369,7 @@ fn ended_early(node: String, exit: Exit, left_behind: usize) -> Failure {
     if left_behind > 0 || exit.code == Some(0) {
         what.push_str("; a node has to stay in the foreground");
     }
-    Failure { what, node: Some(node), log: exit.log }
+    Failure { what, node: Some(node), log: exit.log, limit: None }
 }
 
 fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Failure {
@@ -393,7 +378,7 @@ fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Fai
         "node {id} did not become ready within {within}: {why}; if it only starts slowly, give it longer: --set \
          cluster.ready-within=60s"
     );
-    Failure { what, node: Some(id.to_owned()), log: shared.cluster.log_tail(id, LOG_LINES) }
+    Failure { what, node: Some(id.to_owned()), log: shared.cluster.log_tail(id, LOG_LINES), limit: None }
 }
 
 /// How many of a node's last log lines a failure shows.

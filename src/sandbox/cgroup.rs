@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::linux::SHIMS;
 use super::{Limits, Refusals};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -47,65 +48,43 @@ pub(super) fn refusals(name: &str) -> Refusals {
 #[derive(Debug)]
 pub struct Group {
     directories: Vec<PathBuf>,
+    controllers: Vec<&'static str>,
 }
 
 impl Group {
-    /// Makes a group called `name` with these limits; `None` where this process may not, or none is asked for.
+    /// Makes a group called `name` that keeps what it can of these limits; `None` where it could keep none, or none is asked
+    /// for.
+    ///
+    /// Only below the top of a hierarchy: a node must not get out of a group in which somebody put the harness, and groups
+    /// made below that one are in the way of whoever clears it away.
     pub fn create(name: &str, limits: &Limits) -> Option<Group> {
-        let settings = |version: u8| -> Vec<(&'static str, &'static str, String)> {
-            let mut settings = Vec::new();
-            if let Some(processes) = limits.processes {
-                settings.push(("pids", "pids.max", processes.to_string()));
-            }
-            if let Some(memory) = limits.memory {
-                let bytes = ((memory as f64 * ABOVE) as u64).to_string();
-                settings.push((
-                    "memory",
-                    if version == 2 { "memory.max" } else { "memory.limit_in_bytes" },
-                    bytes,
-                ));
-            }
-            if let Some(cpu) = limits.cpu {
-                let quota = ((cpu * PERIOD_US as f64) as u64).max(1000);
-                match version {
-                    2 => settings.push(("cpu", "cpu.max", format!("{quota} {PERIOD_US}"))),
-                    _ => settings.push(("cpu", "cpu.cfs_quota_us", quota.to_string())),
-                }
-            }
-            settings
-        };
-        if settings(1).is_empty() {
-            return None;
-        }
-        let mut group = Group { directories: Vec::new() };
         let root = Path::new(ROOT);
-        let made = if root.join("cgroup.controllers").exists() {
-            let directory = root.join(name);
-            group.make(&directory).and_then(|()| {
-                settings(2).iter().try_for_each(|(_, file, value)| fs::write(directory.join(file), value))
-            })
-        } else {
-            settings(1).iter().try_for_each(|(controller, file, value)| {
-                let directory = root.join(controller).join(name);
-                group.make(&directory)?;
-                fs::write(directory.join(file), value)
-            })
-        };
+        let unified = root.join("cgroup.controllers").exists();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mut group = Group { directories: Vec::new(), controllers: Vec::new() };
+        for (controller, file, value) in settings(limits, unified) {
+            if !is_at_top(&own, (!unified).then_some(controller)) {
+                continue;
+            }
+            let directory = if unified { root.join(name) } else { root.join(controller).join(name) };
+            let made = group.directories.contains(&directory) || group.make(&directory).is_ok();
+            if made && fs::write(directory.join(file), value).is_ok() {
+                group.controllers.push(controller);
+            }
+        }
         // What was made of it by then goes with it.
-        made.ok().map(|()| group)
+        (!group.controllers.is_empty()).then_some(group)
+    }
+
+    /// Whether it keeps the limits of a controller: `pids`, `memory`, `cpu`.
+    pub(super) fn keeps(&self, controller: &str) -> bool {
+        self.controllers.contains(&controller)
     }
 
     fn make(&mut self, directory: &Path) -> io::Result<()> {
         fs::create_dir(directory)?;
         self.directories.push(directory.to_owned());
         Ok(())
-    }
-
-    /// Whether groups can be made here: one is.
-    pub(super) fn probe() -> bool {
-        let limits =
-            Limits { processes: Some(8), memory: Some(1 << 30), cpu: Some(1.0), ..Limits::default() };
-        Group::create(&format!("harness-probe-{}", std::process::id()), &limits).is_some()
     }
 
     /// Puts this process, and what it will start, into the group.
@@ -125,5 +104,52 @@ impl Drop for Group {
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }
         }
+    }
+}
+
+/// (controller, file, value) of each limit.
+fn settings(limits: &Limits, unified: bool) -> Vec<(&'static str, &'static str, String)> {
+    let mut settings = Vec::new();
+    if let Some(processes) = limits.processes {
+        settings.push(("pids", "pids.max", (processes + SHIMS).to_string()));
+    }
+    if let Some(memory) = limits.memory {
+        let file = if unified { "memory.max" } else { "memory.limit_in_bytes" };
+        settings.push(("memory", file, ((memory as f64 * ABOVE) as u64).to_string()));
+    }
+    if let Some(cpu) = limits.cpu {
+        let quota = ((cpu * PERIOD_US as f64) as u64).max(1000);
+        settings.push(match unified {
+            true => ("cpu", "cpu.max", format!("{quota} {PERIOD_US}")),
+            false => ("cpu", "cpu.cfs_quota_us", quota.to_string()),
+        });
+    }
+    settings
+}
+
+/// Whether `/proc/self/cgroup` says that the process is at the top of a controller's hierarchy, or of the unified one.
+fn is_at_top(own: &str, controller: Option<&str>) -> bool {
+    own.lines().any(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { return false };
+        let listed = match controller {
+            Some(controller) => controllers.split(',').any(|one| one == controller),
+            None => controllers.is_empty(),
+        };
+        listed && path == "/"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_leaves_a_group_somebody_put_them_in() {
+        let own = "8:pids:/\n4:memory:/jobs/17\n1:cpu,cpuacct:/\n0::/user.slice\n";
+        let tops = ["pids", "memory", "cpu", "io"].map(|controller| is_at_top(own, Some(controller)));
+        assert_eq!(tops, [true, false, true, false]);
+        assert!(!is_at_top(own, None));
+        assert!(is_at_top("0::/\n", None));
     }
 }

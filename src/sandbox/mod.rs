@@ -1,22 +1,31 @@
-//! What a node may not do: touch files that are not its own, signal whom it does not know, take more than its share.
+//! What a node may not do: touch files that are not its own, signal whom it does not know, reach a network, take more than its
+//! share.
 //!
-//! **Files and signals** are kept by Landlock (landlock(7), Linux 5.13; signals from ABI 6, Linux 6.12), which needs no rights and
-//! holds for everything the node starts. The rest of the file system stays readable; a node writes in its own directory, in a
-//! private directory for temporary files, and to `/dev/null` and its like. A process outside of it cannot be traced by it.
+//! **A room** of its own: user, mount, pid and ipc namespaces ([`namespaces`]), in which everything but the node's own directory and a
+//! private place for temporary files is read-only ([`view`]) and no process but the node's own exists.
+//! **Landlock** (landlock(7), Linux 5.13; signals from ABI 6, Linux 6.12) says the same once more, and all there is to say where
+//! the system forbids user namespaces. **A cell** for the run ([`cell`]): a network of loopback alone.
 //! **Shares** are kept by the node's own control group where one can be made (cgroups(7); as root), by a user namespace with
-//! RLIMIT_NPROC where the harness is not root, by RLIMIT_FSIZE, and by looking at it often: a node that takes more than it may is killed,
-//! and the run says why.
+//! RLIMIT_NPROC, by RLIMIT_FSIZE, and by looking at it often: a node that takes more than it may is killed, and the run says why.
 //!
 //! What is in force is tried ([`probe`]), not believed.
 
+pub mod cell;
 #[cfg(target_os = "linux")]
 mod cgroup;
 #[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod namespaces;
+#[cfg(target_os = "linux")]
+mod trial;
+#[cfg(target_os = "linux")]
+mod view;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +59,8 @@ impl Limits {
 pub struct Jail {
     /// Where it may write; `None`: anywhere its user may, and it may signal whom it likes.
     pub writable: Option<Vec<PathBuf>>,
+    /// Namespaces of its own; `None`: those of the harness.
+    pub room: Option<Room>,
     /// What it may use.
     pub limits: Limits,
 }
@@ -57,8 +68,51 @@ pub struct Jail {
 impl Jail {
     /// Whether it keeps a node from nothing.
     pub fn is_open(&self) -> bool {
-        self.writable.is_none() && self.limits.is_empty()
+        self.writable.is_none() && self.room.is_none() && self.limits.is_empty()
     }
+}
+
+/// What a node finds in namespaces of its own. Every path is absolute and without symbolic links.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Room {
+    /// Its own directory, which exists.
+    pub own: PathBuf,
+    /// What it finds at `/tmp`; `None`: what everybody finds, read-only.
+    pub temporary: Option<PathBuf>,
+    /// What it finds at `/dev/shm`; likewise.
+    pub shared: Option<PathBuf>,
+    /// Directories that are empty for it, but for what is named above.
+    pub hidden: Vec<PathBuf>,
+    /// The user and group it is; `None`: that of the harness. Only root can give a node another.
+    pub user: Option<u32>,
+}
+
+impl Room {
+    /// What it may write to, and where that is.
+    pub fn places(&self) -> Vec<(&Path, &Path)> {
+        let mut places = vec![(self.own.as_path(), self.own.as_path())];
+        places.extend(self.temporary.as_deref().map(|source| (source, Path::new("/tmp"))));
+        places.extend(self.shared.as_deref().map(|source| (source, Path::new("/dev/shm"))));
+        places
+    }
+}
+
+/// The directory above `path`, or `path` itself, that users other than its owner and group cannot enter, if there is one.
+pub fn closed_to_others(path: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let enters = |folder: &&Path| {
+        std::fs::metadata(folder)
+            .is_ok_and(|about| !about.is_dir() || about.permissions().mode() & 0o001 != 0)
+    };
+    path.ancestors().find(|folder| !enters(folder)).map(Path::to_owned)
+}
+
+/// Users that nobody is, one for each node (those that systemd gives to services for as long as they run).
+pub fn spare_user(node: usize) -> u32 {
+    const FIRST: u32 = 61_184;
+    const COUNT: u32 = 4336;
+    let node = u32::try_from(node).unwrap_or(0);
+    FIRST + std::process::id().wrapping_mul(64).wrapping_add(node) % COUNT
 }
 
 /// How often the kernel refused a node something.
@@ -88,9 +142,9 @@ pub fn refusals(warden: u32, node: &str) -> Refusals {
 }
 
 /// What can be kept from nodes here; each was tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
-    /// Files outside a node's own directory cannot be written.
+    /// Files outside a node's own directory cannot be written, nor their modes changed.
     pub files: bool,
     /// Processes outside a node cannot be signalled or traced.
     pub signals: bool,
@@ -98,35 +152,70 @@ pub struct Isolation {
     pub network: bool,
     /// Processes, memory and processors are bounded by the kernel, not only watched.
     pub groups: bool,
+    /// Landlock can be had.
+    pub landlock: bool,
+    /// Nodes get namespaces of their own.
+    pub rooms: bool,
+    /// In them they can be given a user of their own.
+    pub user: bool,
+    /// By what: each of `net user mount pid ipc landlock memory cpu processes file disk`, and `in force`, `watched`, or
+    /// `not: ` and why.
+    pub parts: BTreeMap<String, String>,
 }
+
+/// What stands for a part of [`Isolation`] that was found to hold.
+pub const IN_FORCE: &str = "in force";
 
 impl Isolation {
     /// Whether nodes are kept from what is not theirs: files and processes.
     pub fn is_full(&self) -> bool {
         self.files && self.signals
     }
+
+    /// What is not in force, and why, a line each.
+    pub fn missing(&self) -> Vec<String> {
+        let missing = self.parts.iter().filter_map(|(name, state)| {
+            state.strip_prefix("not: ").map(|why| format!("{name} is not in force: {why}"))
+        });
+        missing.collect()
+    }
 }
 
-/// Tries what can be kept from nodes here.
+/// Tries what can be kept from nodes here: a process goes into a jail and does what it must not.
 #[cfg(target_os = "linux")]
 pub fn probe() -> Isolation {
-    let (files, signals) = files::probe();
-    Isolation { files, signals, network: linux::only_loopback(), groups: Group::probe() }
+    trial::probe()
 }
 
 /// Tries what can be kept from nodes here: nothing, as this is not Linux.
 #[cfg(not(target_os = "linux"))]
 pub fn probe() -> Isolation {
-    Isolation::default()
+    let parts =
+        ["net", "user", "mount", "pid", "ipc", "landlock", "memory", "cpu", "processes", "file", "disk"];
+    let why = || "not: this is not Linux".to_owned();
+    Isolation {
+        parts: parts.iter().map(|part| ((*part).to_owned(), why())).collect(),
+        ..Isolation::default()
+    }
 }
 
-/// Goes into the jail: this process, and all it will ever start. Between fork and exec, in a process of one thread.
+/// Goes into the jail, to start in `cwd`: this process, and all it will ever start. Between fork and exec, in a process of one
+/// thread. With a room it returns in another process than the one that called it; see [`namespaces`].
 ///
 /// # Errors
 /// When something that was asked for cannot be had.
 #[cfg(target_os = "linux")]
-pub(crate) fn enter(jail: &Jail, group: Option<&Group>) -> std::io::Result<()> {
-    linux::limit(&jail.limits, group)?;
+pub(crate) fn enter(jail: &Jail, group: Option<&Group>, cwd: &Path) -> std::io::Result<()> {
+    if let Some(group) = group {
+        group.join()?;
+    }
+    if let Some(room) = &jail.room {
+        namespaces::enter(room)?;
+        // The way that led here before leads to the same directory by a mount that is read-only now.
+        std::env::set_current_dir(cwd)
+            .map_err(|error| namespaces::told(&format!("cannot start in {}", cwd.display()), error))?;
+    }
+    linux::limit(jail, group.is_some_and(|group| group.keeps("pids")))?;
     if let Some(writable) = &jail.writable {
         files::restrict(writable)?;
     }

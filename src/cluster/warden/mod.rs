@@ -234,7 +234,7 @@ impl Warden {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a start came without its pipes"));
                 };
                 let guarded = !self.guarded_ports.is_empty();
-                let cell = self.cell(&node, jail);
+                let cell = self.cell(&node, *jail);
                 let report = match spawn::spawn(&argv, &env, &cwd, stdio, guarded, cell) {
                     Ok((pid, listener)) => {
                         let guard = listener.is_some();

@@ -46,7 +46,7 @@ pub(super) fn spawn(
     let handover = if guarded { guard::Handover::new() } else { None };
     let inherited = handover.as_ref().map(guard::Handover::child_end);
     #[cfg(target_os = "linux")]
-    let warden = nix::unistd::getpid();
+    let (warden, start) = (nix::unistd::getpid(), std::path::PathBuf::from(cwd));
     // SAFETY: the warden has one thread, so the forked child may do what it likes before it executes the node.
     unsafe {
         command.pre_exec(move || {
@@ -65,7 +65,7 @@ pub(super) fn spawn(
                 }
             }
             #[cfg(target_os = "linux")]
-            crate::sandbox::enter(&cell.jail, cell.group.as_deref())?;
+            crate::sandbox::enter(&cell.jail, cell.group.as_deref(), &start)?;
             if let Some(inherited) = inherited {
                 guard::install(inherited);
             }

@@ -261,7 +261,11 @@ fn troubles(results: &Results) -> String {
                 (None, Some(code)) => format!("with exit code {code}"),
                 (None, None) => "in a way nobody saw".to_owned(),
             };
-            let what = format!("{} ended {how} at {:.1} s, unasked", node.id, exit.at_ms as f64 / 1e3);
+            let at_s = exit.at_ms as f64 / 1e3;
+            let what = match &exit.limit {
+                Some(limit) => format!("{} was stopped at {at_s:.1} s: {limit}", node.id),
+                None => format!("{} ended {how} at {at_s:.1} s, unasked", node.id),
+            };
             tell(&what, &exit.log);
         }
     }

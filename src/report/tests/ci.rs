@@ -182,7 +182,12 @@ fn no_text_breaks_the_file() {
     results.rerun = nasty.into();
     results.notes.push(nasty.into());
     results.cell.insert(nasty.into(), nasty.into());
-    results.failures.push(Failure { what: nasty.into(), node: Some(nasty.into()), log: vec![nasty.into()] });
+    results.failures.push(Failure {
+        what: nasty.into(),
+        node: Some(nasty.into()),
+        log: vec![nasty.into()],
+        ..Failure::default()
+    });
     for check in &mut results.checks {
         check.promise = nasty.into();
         check.reason = Some(nasty.into());

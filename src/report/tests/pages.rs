@@ -51,7 +51,12 @@ fn nothing_that_nodes_say_becomes_part_of_the_page() {
     results.workload = nasty.into();
     results.rerun = nasty.into();
     results.notes.push(nasty.into());
-    results.failures.push(Failure { what: nasty.into(), node: None, log: vec![nasty.into()] });
+    results.failures.push(Failure {
+        what: nasty.into(),
+        node: None,
+        log: vec![nasty.into()],
+        ..Failure::default()
+    });
     results.faults[0].label = nasty.into();
     for check in &mut results.checks {
         check.promise = nasty.into();

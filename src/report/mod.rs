@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod github;
+mod isolation;
 pub mod junit;
 pub mod markdown;
 pub mod matrix;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::evidence::{of_check, of_fault};
 use super::figures;
+use super::isolation;
 use super::results::{CheckRow, ExitRow, FaultRow, LoadRow, NotOk, Results};
 use super::style::{Paint, Style, one_line};
 use super::violations;
@@ -80,6 +81,9 @@ fn head(results: &Results, style: &Style) -> String {
             number(results.settle.within_ms as f64 / 1e3)
         );
         let _ = writeln!(out, "{}", style.wrap(&line, 2));
+    }
+    if let Some(row) = &results.isolation {
+        let _ = writeln!(out, "{}", style.wrap(&isolation::line(row), 2));
     }
     out
 }

@@ -69,6 +69,8 @@ impl Inmate<'_> {
             let user = sandbox::spare_user(self.place);
             give(&dir, user)?;
             room.user = Some(user);
+            // The harness's own is closed to it.
+            env.entry("HOME".to_owned()).or_insert_with(|| dir.display().to_string());
         }
         Ok(Jail { writable: isolation.landlock.then_some(writable), room: Some(room), limits })
     }
@@ -85,8 +87,9 @@ impl Inmate<'_> {
         let base = workload.file.parent().map(Path::to_owned);
         let here = [dir.parent().map(Path::to_owned), Some(self.cwd.to_owned()), base];
         let all = here.into_iter().flatten().chain(found.filter(|path| path.is_file()).take(1)).chain(told);
-        // Its own directory is made open to it; what does not exist is needed by nobody.
-        all.filter_map(|path| path.canonicalize().ok()).filter(|path| !path.starts_with(dir)).collect()
+        // The way there and where it leads. Its own directory is made open to it; what does not exist is needed by nobody.
+        let both = all.filter_map(|path| Some([path.canonicalize().ok()?, path])).flatten();
+        both.filter(|path| !path.starts_with(dir)).collect()
     }
 }
 

@@ -19,8 +19,8 @@ use crate::sandbox::{Limits, Refusals};
 use crate::workload::Workload;
 
 const EVERY: Duration = Duration::from_millis(50);
-/// Looking through directories may take this share of the time at most.
-const DISK_SHARE: u32 = 20;
+/// Looking through files may take one part in so many of the time.
+const FILES_SHARE: u32 = 20;
 /// More files than this are too many to look through, whatever they hold.
 const MOST_FILES: usize = 100_000;
 /// How many log lines a report of a node shows.
@@ -84,8 +84,8 @@ impl LimitWatch {
 struct Eye {
     /// What the kernel had refused it at the last look: its groups outlive its lives.
     refused: Refusals,
-    /// When its directory is to be looked through again.
-    disk_at: Option<Instant>,
+    /// When its directory and its open files are to be looked through again.
+    files_at: Option<Instant>,
 }
 
 fn watch(shared: &Shared, limits: &Limits, mut nodes: BTreeMap<String, Eye>, done: &AtomicBool) -> Exceeded {
@@ -151,8 +151,12 @@ fn exceeded(shared: &Shared, node: &str, limits: &Limits, eye: &mut Eye) -> Opti
             ));
         }
     }
+    let thorough = eye.files_at.is_none_or(|at| at <= Instant::now());
+    let began = Instant::now();
+    let directory = shared.cluster.directory(node)?;
+    let nameless = if thorough { nameless(&directory, &pids) } else { Nameless::default() };
     if let Some(most) = limits.memory {
-        let held: u64 = pids.iter().map(|pid| resident(*pid)).sum();
+        let held = nameless.memory + pids.iter().map(|pid| resident(*pid)).sum::<u64>();
         if held > most {
             return Some(format!("memory {} exceeded ({})", about(most), about(held)));
         }
@@ -160,14 +164,17 @@ fn exceeded(shared: &Shared, node: &str, limits: &Limits, eye: &mut Eye) -> Opti
             return Some(format!("memory {} exceeded (the kernel gave it no more)", about(most)));
         }
     }
-    let most = limits.disk.filter(|_| eye.disk_at.is_none_or(|at| at <= Instant::now()))?;
-    let directory = shared.cluster.directory(node)?;
-    let began = Instant::now();
-    let used = size(&directory).map(|size| size + unlinked(&directory, &pids));
-    eye.disk_at = Some(Instant::now() + began.elapsed() * DISK_SHARE);
-    match used {
-        Some(used) => (used > most).then(|| format!("disk {} exceeded ({})", about(most), about(used))),
-        None => Some(format!("disk {} exceeded (more than {MOST_FILES} files)", about(most))),
+    if !thorough {
+        return None;
+    }
+    let used = limits.disk.map(|most| (most, size(&directory)));
+    eye.files_at = Some(Instant::now() + began.elapsed() * FILES_SHARE);
+    match used? {
+        (most, Some(size)) => {
+            let used = size + nameless.disk;
+            (used > most).then(|| format!("disk {} exceeded ({})", about(most), about(used)))
+        }
+        (most, None) => Some(format!("disk {} exceeded (more than {MOST_FILES} files)", about(most))),
     }
 }
 
@@ -217,17 +224,29 @@ fn size(folder: &Path) -> Option<u64> {
     Some(sum)
 }
 
-/// Bytes of files that processes hold open though they have no name any more, on the disk of that folder.
-fn unlinked(folder: &Path, pids: &[u32]) -> u64 {
-    let Ok(device) = fs::metadata(folder).map(|about| about.dev()) else { return 0 };
+/// Bytes of files that are held open though they have no name.
+#[derive(Default)]
+struct Nameless {
+    /// On the disk of the node's directory.
+    disk: u64,
+    /// Elsewhere: in memory (memfd_create(2)), where they belong to no process.
+    memory: u64,
+}
+
+fn nameless(directory: &Path, pids: &[u32]) -> Nameless {
+    let Ok(device) = fs::metadata(directory).map(|about| about.dev()) else { return Nameless::default() };
     let mut files = BTreeMap::new();
     for pid in pids {
         for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
             let Ok(about) = fs::metadata(descriptor.path()) else { continue };
-            if about.is_file() && about.nlink() == 0 && about.dev() == device {
-                files.insert(about.ino(), about.blocks() * 512);
+            if about.is_file() && about.nlink() == 0 {
+                files.insert((about.dev(), about.ino()), about.blocks() * 512);
             }
         }
     }
-    files.values().sum()
+    let mut sums = Nameless::default();
+    for ((on, _), bytes) in files {
+        *if on == device { &mut sums.disk } else { &mut sums.memory } += bytes;
+    }
+    sums
 }

@@ -97,14 +97,17 @@ impl Room {
     }
 }
 
-/// The directory above `path`, or `path` itself, that users other than its owner and group cannot enter, if there is one.
+/// What keeps users other than its owner and group from a path, if anything does: the file itself that they cannot read, or a
+/// directory on the way to it, or at its end, that they cannot enter.
 pub fn closed_to_others(path: &Path) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
-    let enters = |folder: &&Path| {
-        std::fs::metadata(folder)
-            .is_ok_and(|about| !about.is_dir() || about.permissions().mode() & 0o001 != 0)
+    let is_open = |path: &Path| {
+        std::fs::metadata(path).is_ok_and(|about| {
+            let needed = if about.is_dir() { 0o001 } else { 0o004 };
+            about.permissions().mode() & needed != 0
+        })
     };
-    path.ancestors().find(|folder| !enters(folder)).map(Path::to_owned)
+    path.ancestors().find(|path| !path.as_os_str().is_empty() && !is_open(path)).map(Path::to_owned)
 }
 
 /// Users that nobody is, one for each node (those that systemd gives to services for as long as they run).

@@ -111,6 +111,32 @@ fn who_takes_the_memory_is_stopped() {
 }
 
 #[test]
+fn memory_that_is_no_process_s_counts_too() {
+    if python("hostile/escapes.py").is_none() {
+        return;
+    }
+    let hog = "import os, time; time.sleep(1); fd = os.memfd_create(\"hog\")\n\
+        while True: os.write(fd, bytes(1 << 20)); time.sleep(0.01)";
+    let lab = after("memfd", &format!("python3 -c '{hog}' &"));
+    if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.memory=120MiB"]) {
+        expect_stopped(&lab, &ended, "memory 120 MiB exceeded (");
+    }
+}
+
+#[test]
+fn a_flood_is_cut_and_no_reason_to_stop_anybody() {
+    let lab = after(
+        "floods",
+        "head -c 20000000 /dev/zero | tr '\\0' x; head -c 20000000 /dev/zero | tr '\\0' '\\n' >&2",
+    );
+    if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.log=1MiB"]) {
+        ended.expect_code(0);
+        let log = std::fs::metadata(lab.folder().join("nodes/A.log")).unwrap().len();
+        assert!(log < 2 << 20, "{log}");
+    }
+}
+
+#[test]
 fn who_writes_a_file_too_long_cannot() {
     let lab = after(
         "writes",
@@ -166,7 +192,7 @@ fn nobody_gets_out() {
         let user = outcome["user"].take().as_u64().unwrap();
         assert_ne!(user, 0, "root gives it a user of its own, and others are none");
         let expected = json!({
-            "alone": true, "user": null, "kills": false, "traces": false, "written": [], "mounts": false,
+            "alone": true, "user": null, "kills": false, "traces": false, "written": [], "mounts": false, "nests": false,
             "becomes root": false, "outside": false, "own": true, "read": [&paths[0], &paths[1]],
         });
         assert_eq!(outcome, expected, "{node}");

@@ -8,6 +8,7 @@ mod diagram;
 use std::fmt::Write as _;
 
 use super::evidence::{of_check, of_fault, scalar};
+use super::isolation;
 use super::results::{CheckRow, Results, ViolationRow};
 use super::style::{clean, one_line};
 use super::{table, violations};
@@ -276,8 +277,11 @@ fn troubles(results: &Results) -> String {
 fn about(results: &Results) -> String {
     let versions = &results.versions;
     let kernel = versions.kernel.as_deref().unwrap_or("");
+    let isolation = results.isolation.as_ref().map(isolation::line);
+    let isolation =
+        isolation.map(|line| format!("<p class=\"faint\">{}</p>\n", shown(&line))).unwrap_or_default();
     format!(
-        "<section><h2>Again</h2>\n<p>The same operations and faults:</p>\n<pre tabindex=\"0\">{}</pre>\n\
+        "<section><h2>Again</h2>\n<p>The same operations and faults:</p>\n<pre tabindex=\"0\">{}</pre>\n{isolation}\
          <p class=\"faint\">{}</p></section>\n",
         shown(&results.rerun),
         shown(&format!(

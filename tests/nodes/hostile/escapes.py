@@ -56,6 +56,7 @@ for path in files:
     if works(lambda: open(path).close()):
         outcome["read"].append(path)
 outcome["mounts"] = libc.mount(None, b"/", None, 32 | 4096, None) == 0  # MS_REMOUNT | MS_BIND: writable again
+outcome["nests"] = libc.unshare(0x10000000) == 0  # CLONE_NEWUSER
 outcome["becomes root"] = works(lambda: os.setuid(0)) and os.getuid() == 0 and outcome["user"] != 0
 outcome["outside"] = works(lambda: reach(socket.AF_INET, "192.0.2.1"))
 outcome["own"] = works(lambda: append("mine")) and works(lambda: append(os.environ["TMPDIR"] + "/mine"))

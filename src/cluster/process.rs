@@ -55,14 +55,21 @@ pub(crate) fn lookup(pid: Pid) -> Option<Process> {
     parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The state of each thread of a process. The process is stopped when all of them are.
+/// Whether a process runs no code of its own: it is dead, traced and halted, or a stop signal has reached it.
+///
+/// One thread in state `T` is enough. Whichever thread takes SIGSTOP up tells all others to stop before it does so
+/// itself (signal(7); do_signal_stop in the kernel), and they stop before their next instruction in user mode. On a busy machine
+/// they may wait for a processor to do so for longer than the stop lasts, and read `R` until then.
 #[cfg(target_os = "linux")]
-pub(crate) fn threads_are_still(pid: Pid) -> bool {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-    tasks.flatten().all(|task| {
-        let stat = std::fs::read(task.path().join("stat")).ok().and_then(|stat| parse_stat(&stat));
-        stat.is_none_or(|thread| thread.is_still())
-    })
+pub(crate) fn is_still(process: &Process) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", process.pid)) else { return true };
+    let stat = |task: std::fs::DirEntry| parse_stat(&std::fs::read(task.path().join("stat")).ok()?);
+    threads_are_still(&tasks.flatten().filter_map(stat).collect::<Vec<_>>())
+}
+
+#[cfg(target_os = "linux")]
+fn threads_are_still(threads: &[Process]) -> bool {
+    threads.iter().any(|thread| thread.state == 'T') || threads.iter().all(Process::is_still)
 }
 
 /// How long the thread of a process that waited longest for a processor, ready to run, has done so: nanoseconds of
@@ -117,9 +124,10 @@ pub(crate) fn table() -> Vec<Process> {
     String::from_utf8_lossy(&listing.stdout).lines().filter_map(parse_ps).collect()
 }
 
+/// Whether a process is stopped, or dead.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn threads_are_still(_pid: Pid) -> bool {
-    true
+pub(crate) fn is_still(process: &Process) -> bool {
+    process.is_still()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -237,6 +245,20 @@ mod tests {
         let process = parse_stat(b"42 (a) R 1 (b\n) S 7 42 40 0 -1").unwrap();
         assert_eq!(process, Process { pid: 42, parent: 7, group: 42, session: 40, state: 'S' });
         assert_eq!(parse_stat(b"42 (half"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn one_stopped_thread_tells_of_all() {
+        let threads = |states: &str| -> Vec<Process> {
+            states.chars().map(|state| Process { pid: 1, parent: 0, group: 1, session: 1, state }).collect()
+        };
+        for still in ["T", "TTT", "RTS", "TR", "Zt", "Z", ""] {
+            assert!(threads_are_still(&threads(still)), "{still}");
+        }
+        for running in ["R", "S", "ZS", "tR", "DS"] {
+            assert!(!threads_are_still(&threads(running)), "{running}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod datagrams;
 mod hostile;
 mod kills;
 mod leader;
+mod line_nodes;
 mod matrix;
 mod python;
 mod quorum;

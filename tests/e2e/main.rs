@@ -8,6 +8,7 @@
 mod bundled;
 mod crash;
 mod datagrams;
+mod deliveries;
 mod hostile;
 mod kills;
 mod leader;

@@ -5,8 +5,11 @@
 //! for the class) is computed from the rubric and the records, and from nothing else. So a class that was interrupted
 //! and resumed, or spread over machines and merged, ends in the same bytes.
 
+pub mod discover;
+pub mod parse;
 pub mod record;
 pub mod rubric;
+pub mod unpack;
 
 pub use record::{CheckMark, Found, HostLoad, Mark, Prepared, Record, UnitId, UnitRecord};
 pub use rubric::{CheckPoints, Credit, Item, Rubric, SubmissionRules};

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Stands in [`SubmissionRules::node`] for the submission's own folder.
+pub const DIR: &str = "{{ dir }}";
+
 /// A rubric, as its file says it; paths are resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rubric {
@@ -22,7 +25,7 @@ pub struct Rubric {
 /// What is asked of a submission, and how it starts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubmissionRules {
-    /// How a node starts: a template for the workloads' `{{ node }}`, in which `dir` is the submission's own folder.
+    /// How a node starts: what the workloads' `{{ node }}` stands for, with [`DIR`] for the submission's own folder.
     pub node: String,
     /// Files that must be there, relative to the submission's folder.
     pub requires: Vec<String>,
@@ -32,8 +35,6 @@ pub struct SubmissionRules {
     pub build_timeout: Duration,
     /// Environment of the build and the nodes.
     pub env: BTreeMap<String, String>,
-    /// Limits of a node, as in a workload's `[cluster.limits]`, each `key=value`.
-    pub limits: Vec<(String, String)>,
     /// The most an archive may unpack to, bytes.
     pub max_size: u64,
 }
@@ -51,6 +52,8 @@ pub struct Item {
     pub repeats: u32,
     /// How long one run may take in all.
     pub timeout: Duration,
+    /// Whether its nodes listen on ports the workload names, which two runs cannot have at once.
+    pub fixed_ports: bool,
     /// Settings over the workload's, as `--set` takes them.
     pub set: Vec<String>,
     /// Variables over the workload's, as `--var` takes them.

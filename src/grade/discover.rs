@@ -100,7 +100,7 @@ fn listed(list: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
             continue;
         }
         let path = beside.join(line);
-        if !path.is_dir() && !(path.is_file() && ending(&path).is_some()) {
+        if !(path.is_dir() || path.is_file() && ending(&path).is_some()) {
             return Err(DiscoverError::Listed { list: list.to_owned(), line: at + 1, path });
         }
         paths.push(path);

@@ -5,10 +5,19 @@
 //! for the class) is computed from the rubric and the records, and from nothing else. So a class that was interrupted
 //! and resumed, or spread over machines and merged, ends in the same bytes.
 
+pub mod blame;
+pub mod cell;
+pub mod class;
+pub mod conduct;
 pub mod discover;
+pub mod host;
+pub mod journal;
+pub mod outputs;
 pub mod parse;
+pub mod prepare;
 pub mod record;
 pub mod rubric;
+pub mod score;
 pub mod unpack;
 
 pub use record::{CheckMark, Found, HostLoad, Mark, Prepared, Record, UnitId, UnitRecord};

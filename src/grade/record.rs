@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One submission under one item of the rubric in one repeat.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnitId {
     /// The submission's name, that of its folder or archive without the ending.
     pub submission: String,
@@ -71,7 +71,7 @@ pub struct HostLoad {
 }
 
 /// What one unit came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitRecord {
     /// Which one.
     #[serde(flatten)]
@@ -112,6 +112,9 @@ pub struct UnitRecord {
 pub struct Prepared {
     /// The submission's name.
     pub submission: String,
+    /// What its files were, as a number that changes with them.
+    #[serde(default)]
+    pub fingerprint: String,
     /// Why it cannot be graded, in one sentence for the student (a file is missing, the build failed, a bad
     /// archive); `None`: it is ready. Each check of each item then counts as failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

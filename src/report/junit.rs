@@ -241,7 +241,7 @@ fn is_xml(letter: char) -> bool {
 }
 
 /// `text` as the content of an element.
-fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -257,6 +257,6 @@ fn text(text: &str) -> String {
 }
 
 /// `value` as the content of an attribute, in which white space has to be written so that it stays what it was.
-fn attribute(value: &str) -> String {
+pub fn attribute(value: &str) -> String {
     text(value).replace('"', "&quot;").replace('\n', "&#10;").replace('\t', "&#9;")
 }

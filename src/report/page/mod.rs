@@ -13,7 +13,8 @@ use super::style::{clean, one_line};
 use super::{table, violations};
 use crate::check::{CheckMode, Verdict};
 
-const STYLE: &str = include_str!("page.css");
+/// The style sheet of pages.
+pub const STYLE: &str = include_str!("page.css");
 /// How many violations of one check are drawn; the page says how many there were.
 const DRAWN_PER_CHECK: usize = 20;
 /// Longest cell, in characters.
@@ -44,7 +45,7 @@ pub fn render(results: &Results) -> String {
 }
 
 /// Text as the content of an element or of a quoted attribute.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

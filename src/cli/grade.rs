@@ -1,0 +1,298 @@
+//! `harness grade DIR --rubric FILE`: a whole class.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::{Args, ValueEnum};
+
+use super::overrides::show_errors;
+use super::{EXIT_BROKEN, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
+use crate::grade::cell;
+use crate::grade::class::{self, Event, Grading};
+use crate::grade::discover::{self, Submission};
+use crate::grade::journal::{JOURNAL, Known};
+use crate::grade::outputs;
+use crate::grade::score::{Class, Scored};
+use crate::grade::{Mark, Rubric, parse};
+use crate::report::style::Style;
+use crate::run::interrupt::Interrupt;
+
+/// What a shell expects of a program that ended because of Ctrl-C.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Grade a class: every submission against a rubric
+#[derive(Args, Clone, Debug)]
+pub struct GradeArgs {
+    /// A folder of submissions (folders, .zip, .tar, .tar.gz), or a file that lists them; with --merge: output folders
+    #[arg(required = true, value_name = "DIR")]
+    pub from: Vec<PathBuf>,
+    /// The rubric
+    #[arg(long, value_name = "FILE")]
+    pub rubric: PathBuf,
+    /// Where grades, feedback and runs go [default: results/grade-NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Runs side by side [default: half as many as there are CPUs, at least one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Only this part of the class, as in 3/8; --merge brings the parts together
+    #[arg(long, value_name = "K/N", value_parser = partition, conflicts_with = "merge")]
+    pub partition: Option<(usize, usize)>,
+    /// Bring together what --partition graded apart
+    #[arg(long)]
+    pub merge: bool,
+    /// Forget what is known and begin again
+    #[arg(long, conflicts_with = "merge")]
+    pub fresh: bool,
+    /// What is printed at the end
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// End with exit code 4 unless each run gets a network of its own
+    #[arg(long)]
+    pub require_isolation: bool,
+    /// No progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// What is printed at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    Table,
+    /// grades.csv
+    Csv,
+    /// grades.json
+    Json,
+    /// Gradescope's results.json, of a class of one
+    Gradescope,
+}
+
+fn partition(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    parts
+        .filter(|(part, of)| (1..=*of).contains(part))
+        .ok_or_else(|| "expected a part such as 3/8".to_owned())
+}
+
+/// Grades; 0 when every check of every submission was decided, whatever the grades, and 3 when somebody has to look.
+pub fn main(args: &GradeArgs) -> ExitCode {
+    let rubric = match parse::read(&args.rubric) {
+        Ok(rubric) => rubric,
+        Err(problems) => {
+            show_errors(&problems);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let out =
+        args.out.clone().unwrap_or_else(|| PathBuf::from("results").join(format!("grade-{}", rubric.name)));
+    let done = if args.merge { merge(args, &rubric, &out) } else { grade(args, &rubric, &out) };
+    match done {
+        Ok(Some((class, known))) => show(args, &rubric, &class, &known),
+        Ok(None) => {
+            eprintln!(
+                "interrupted; what is known is in {}, and the same command goes on from there",
+                out.display()
+            );
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err((code, why)) => {
+            eprintln!("error: {why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+type Done = Result<Option<(Class, Known)>, (u8, String)>;
+
+fn usage(why: impl ToString) -> (u8, String) {
+    (EXIT_USAGE, why.to_string())
+}
+
+fn broken(why: impl ToString) -> (u8, String) {
+    (EXIT_BROKEN, why.to_string())
+}
+
+fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
+    let [from] = &args.from[..] else {
+        return Err(usage(
+            "one folder of submissions at a time (or --merge with the output folders of several gradings)",
+        ));
+    };
+    let mut submissions = discover::discover(from).map_err(usage)?;
+    if let Some((part, of)) = args.partition {
+        submissions = submissions
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| at % of == part - 1)
+            .map(|(_, one)| one)
+            .collect();
+    }
+    begin(args, rubric, out)?;
+    let own_network = cell::is_available();
+    if args.require_isolation && !own_network {
+        return Err(broken(
+            "--require-isolation: no network of its own can be made for a run here (unshare of a user and a network namespace failed)",
+        ));
+    }
+    let jobs = jobs(args, rubric, own_network);
+    let interrupt =
+        Interrupt::install().map_err(|error| broken(format!("cannot listen for signals: {error}")))?;
+    let harness = std::env::current_exe().map_err(broken)?;
+    let progress = Progress::new(args.quiet, &submissions);
+    let out = out.canonicalize().map_err(broken)?;
+    let grading = Grading {
+        rubric,
+        submissions: &submissions,
+        out: &out,
+        jobs,
+        own_network,
+        harness: &harness,
+        stop: &|| interrupt.asked(),
+        tell: &|event| progress.tell(event),
+    };
+    let class = class::grade(&grading).map_err(broken)?;
+    let known = Known::read(&out.join(JOURNAL)).map_err(broken)?;
+    Ok(class.map(|class| (class, known)))
+}
+
+/// Runs that wait for nodes most of the time bear company, but what they measure must not depend on it: half of the CPUs. Runs
+/// that need the same ports do not bear any.
+fn jobs(args: &GradeArgs, rubric: &Rubric, own_network: bool) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.map_or((cpus / 2).max(1), usize::from);
+    let fixed = rubric.items.iter().any(|item| item.fixed_ports);
+    if fixed && !own_network && jobs > 1 {
+        eprintln!(
+            "note: workloads name ports, and no network of its own can be made for a run here: one after another"
+        );
+        return 1;
+    }
+    jobs
+}
+
+/// The output folder, with the rubric in it: the same one, where something is known already.
+fn begin(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Result<(), (u8, String)> {
+    let io = |error: std::io::Error| broken(format!("{}: {error}", out.display()));
+    std::fs::create_dir_all(out).map_err(io)?;
+    let (journal, kept) = (out.join(JOURNAL), out.join("rubric.toml"));
+    let text = std::fs::read(&args.rubric).map_err(io)?;
+    if args.fresh && journal.exists() {
+        std::fs::remove_file(&journal).map_err(io)?;
+    }
+    if journal.exists() && std::fs::read(&kept).is_ok_and(|kept| kept != text) {
+        return Err(usage(format!(
+            "{} holds grades by another version of the rubric {}; choose another --out, or --fresh to begin again",
+            out.display(),
+            rubric.name
+        )));
+    }
+    std::fs::write(kept, text).map_err(io)
+}
+
+fn merge(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
+    let text = std::fs::read(&args.rubric).map_err(broken)?;
+    let mut known = Known::default();
+    for part in &args.from {
+        if std::fs::read(part.join("rubric.toml")).ok() != Some(text.clone()) {
+            return Err(usage(format!(
+                "{} was not graded by this version of {}",
+                part.display(),
+                args.rubric.display()
+            )));
+        }
+        let read = Known::read(&part.join(JOURNAL)).map_err(usage)?;
+        for name in read.prepared.keys() {
+            if known.prepared.contains_key(name) {
+                return Err(usage(format!("{name} is in two of the parts")));
+            }
+        }
+        known.prepared.extend(read.prepared);
+        known.units.extend(read.units);
+    }
+    if known.prepared.is_empty() {
+        return Err(usage("the parts hold no grades"));
+    }
+    let names: Vec<String> = known.prepared.keys().cloned().collect();
+    let class = outputs::write_all(rubric, &names, &known, out).map_err(broken)?;
+    Ok(Some((class, known)))
+}
+
+fn show(args: &GradeArgs, rubric: &Rubric, class: &Class, known: &Known) -> ExitCode {
+    let text = match (args.format, &class.submissions[..]) {
+        (Format::Table, _) => outputs::table(rubric, class, &Style::stdout()),
+        (Format::Csv, _) => outputs::csv(rubric, class),
+        (Format::Json, _) => outputs::json(rubric, class),
+        (Format::Gradescope, [only]) => outputs::gradescope(rubric, only, known),
+        (Format::Gradescope, _) => {
+            eprintln!("error: --format gradescope prints one submission; gradescope/NAME.json has each");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    // A reader that has gone away has what it wanted.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    let open = class.submissions.iter().any(Scored::needs_review);
+    ExitCode::from(if open { EXIT_UNKNOWN } else { EXIT_VALID })
+}
+
+/// A line for each unit, on standard error.
+struct Progress {
+    quiet: bool,
+    done: AtomicUsize,
+    all: AtomicUsize,
+    width: usize,
+}
+
+impl Progress {
+    fn new(quiet: bool, submissions: &[Submission]) -> Self {
+        let width = submissions.iter().map(|one| one.name.chars().count()).max().unwrap_or_default().min(30);
+        Progress { quiet, done: AtomicUsize::new(0), all: AtomicUsize::new(0), width }
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        if self.quiet {
+            return;
+        }
+        let (all, width) = (self.all.load(Ordering::Relaxed), self.width);
+        match event {
+            Event::Counted(done, all) => {
+                self.done.store(*done, Ordering::Relaxed);
+                self.all.store(*all, Ordering::Relaxed);
+                let known = if *done > 0 { format!(", {done} of them known already") } else { String::new() };
+                eprintln!("{all} runs{known}");
+            }
+            Event::Refused(name, why) => eprintln!("{name}: cannot be graded: {why}"),
+            Event::Again(unit, why) => {
+                eprintln!(
+                    "          {:width$} {} {}: once more, {why}",
+                    unit.submission, unit.item, unit.repeat
+                );
+            }
+            Event::Done(record) => {
+                let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+                let of = |mark: Mark| {
+                    let names = record
+                        .checks
+                        .iter()
+                        .filter(|check| check.mark == mark)
+                        .map(|check| check.check.as_str());
+                    names.collect::<Vec<_>>().join(", ")
+                };
+                let (failed, open) = (of(Mark::Failed), of(Mark::Undecided));
+                let told = match (failed.is_empty(), open.is_empty()) {
+                    (true, true) => "passed".to_owned(),
+                    (false, true) => format!("failed {failed}"),
+                    (true, false) => format!("undecided {open}"),
+                    (false, false) => format!("failed {failed}; undecided {open}"),
+                };
+                let unit = &record.unit;
+                eprintln!(
+                    "[{done:>3}/{all}] {:width$} {} {}: {told}",
+                    unit.submission, unit.item, unit.repeat
+                );
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod bundled;
 mod crash;
 mod datagrams;
 mod deliveries;
+mod grade;
 mod hostile;
 mod kills;
 mod leader;

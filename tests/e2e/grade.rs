@@ -1,0 +1,162 @@
+//! A small class, really run: the grades are the known truth, however the grading was cut up or killed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::Lab;
+
+/// What each submission's node is, and the points of (convergence, lww) that are the truth.
+const CLASS: &[(&str, &str, [&str; 2])] = &[
+    ("ann", "exec \"$HARNESS\" node lww \"$@\"", ["10", "5"]),
+    ("bob", "exec \"$HARNESS\" node lww --bug relabels-origin \"$@\"", ["10", "0"]),
+    ("cat", "echo sorry; exit 3", ["0", "0"]),
+    ("eve", "exec \"$HARNESS\" node lww --bug key-collision \"$@\"", ["0", "0"]),
+    ("max", "", ["0", "0"]),
+];
+
+const SAME: [&str; 6] =
+    ["grades.csv", "grades.json", "index.html", "junit.xml", "classroom/bob.json", "classroom/max.json"];
+
+/// A class in the lab's folder: `class/` and `rubric.toml`, whose nodes all want the same ports.
+fn class() -> Lab {
+    let lab = Lab::new("grade");
+    let root = lab.dir.path();
+    for (name, script, _) in CLASS {
+        let folder = root.join("class").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        // Who has nothing handed in something else.
+        let file = if script.is_empty() { "essay.txt" } else { "node.sh" };
+        std::fs::write(folder.join(file), script).unwrap();
+    }
+    let workload = "name = \"short\"\nvars = { node = \"{{ harness }} node lww\" }\n\
+        [cluster]\nnodes = [\"A\", \"B\", \"C\"]\nready-within = \"60s\"\n\
+        command = \"{{ node }} --id {{ id }} --port {{ port }} --peers {{ peers | map(attribute='url') | join(',') }}\"\n\
+        [client]\nprotocol = \"lab2\"\ntimeout = \"2s\"\n[load]\nrate = 80\nduration = \"2s\"\nkeys = 4\nburst = 4\n\
+        [settle]\nwithin = \"20s\"\n[checks]\nconvergence = \"required\"\nlww = \"required\"\n";
+    std::fs::write(root.join("short.toml"), workload).unwrap();
+    let rubric = format!(
+        "name = \"Small\"\nseed = 3\nrepeats = 1\ntimeout = \"100s\"\n[submission]\nnode = \"sh {{{{ dir }}}}/node.sh\"\n\
+         requires = [\"node.sh\"]\nenv = {{ HARNESS = {:?} }}\n[[item]]\nworkload = \"short.toml\"\nchecks = {{ convergence = 10, lww = 5 }}\n",
+        env!("CARGO_BIN_EXE_harness")
+    );
+    std::fs::write(root.join("rubric.toml"), rubric).unwrap();
+    lab
+}
+
+fn grade(lab: &Lab, out: &str, more: &[&str]) -> Output {
+    let mut command = lab.command();
+    command.args(["grade", "class", "--rubric", "rubric.toml", "--out", out]).args(more);
+    let output = command.output().unwrap();
+    lab.nothing_left();
+    output
+}
+
+fn expect_code(output: &Output, code: i32) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+}
+
+fn expect_truth(lab: &Lab, out: &str) {
+    let csv = std::fs::read_to_string(lab.dir.path().join(out).join("grades.csv")).unwrap();
+    let journal = std::fs::read_to_string(lab.dir.path().join(out).join("grading.jsonl")).unwrap_or_default();
+    for (name, _, [convergence, lww]) in CLASS {
+        let line = csv.lines().find(|line| line.starts_with(&format!("{name},"))).unwrap();
+        assert!(line.ends_with(&format!(",15,no,{convergence},{lww}")), "{csv}\n{journal}");
+    }
+}
+
+fn expect_same(lab: &Lab, one: &str, other: &str) {
+    for file in SAME {
+        let read = |out: &str| std::fs::read_to_string(lab.dir.path().join(out).join(file)).unwrap();
+        assert_eq!(read(one), read(other), "{file}");
+    }
+}
+
+#[test]
+fn grades_are_the_truth_killed_in_the_middle_or_in_parts() {
+    let lab = class();
+    let output = grade(&lab, "whole", &["--jobs", "2"]);
+    expect_code(&output, 0);
+    expect_truth(&lab, "whole");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("bob") && table.contains("What most of the class fails"), "{table}");
+    let feedback = |name: &str| {
+        let file = lab.dir.path().join("whole/submissions").join(name).join("feedback.md");
+        std::fs::read_to_string(file).unwrap()
+    };
+    assert!(feedback("max").contains("it has no node.sh"), "{}", feedback("max"));
+    assert!(
+        feedback("cat").contains("exited with code 3") && feedback("cat").contains("sorry"),
+        "{}",
+        feedback("cat")
+    );
+    assert!(feedback("bob").contains("The operations that prove it"), "{}", feedback("bob"));
+
+    killed_and_resumed(&lab);
+    expect_truth(&lab, "killed");
+    expect_same(&lab, "whole", "killed");
+
+    for part in ["1/2", "2/2"] {
+        let out = format!("part{}", &part[..1]);
+        expect_code(&grade(&lab, &out, &["--jobs", "3", "--quiet", "--partition", part]), 0);
+    }
+    let mut merge = lab.command();
+    merge.args(["grade", "--merge", "part1", "part2", "--rubric", "rubric.toml", "--out", "merged"]);
+    expect_code(&merge.output().unwrap(), 0);
+    expect_same(&lab, "whole", "merged");
+}
+
+/// SIGKILL when one unit is known and others are not; then the same command again.
+fn killed_and_resumed(lab: &Lab) {
+    let mut command = lab.command();
+    command.args(["grade", "class", "--rubric", "rubric.toml", "--out", "killed", "--jobs", "1", "--quiet"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let journal: PathBuf = lab.dir.path().join("killed/grading.jsonl");
+    let units = || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.lines().filter(|line| line.contains("\"record\":\"unit\"")).count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while units() == 0 {
+        assert!(
+            Instant::now() < deadline && child.try_wait().unwrap().is_none(),
+            "it was killed in the middle"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    lab.nothing_left();
+    let known = units();
+    assert!(known < 4, "some are still to come");
+    let output = grade(lab, "killed", &["--jobs", "1"]);
+    expect_code(&output, 0);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("of them known already"), "{said}");
+}
+
+#[test]
+fn a_rubric_s_mistakes_are_shown_where_they_are() {
+    let lab = class();
+    let rubric = lab.dir.path().join("rubric.toml");
+    let good = std::fs::read_to_string(&rubric).unwrap();
+    for (wrong, right, said) in [
+        ("convergence = 10", "convergance = 10", "did you mean `convergence`?"),
+        ("short.toml", "long.toml", "cannot be run"),
+        ("{{ dir }}/node.sh", "node.sh", "the submission's folder"),
+        ("repeats = 1", "repeats = 0", "expected a whole number from 1"),
+        ("requires", "require", "did you mean `requires`?"),
+        ("lww = 5", "lww = -5", "expected a number from 0"),
+    ] {
+        std::fs::write(&rubric, good.replace(wrong, right)).unwrap();
+        let output = grade(&lab, "wrong", &[]);
+        expect_code(&output, 2);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(said) && told.contains("rubric.toml:"), "{right}: {told}");
+        assert!(!Path::new(&lab.dir.path().join("wrong")).exists(), "nothing was begun");
+    }
+}

@@ -16,7 +16,7 @@ use super::journal::{Journal, JournalError, Known};
 use super::outputs::{self, OutputError, folder_of};
 use super::prepare::{self, Ready};
 use super::record::{Mark, Record, UnitId, UnitRecord};
-use super::rubric::{DIR, Item, Rubric};
+use super::rubric::{Item, Rubric};
 use super::score::{Class, score};
 
 /// How often a unit is run at most until it is undecided.
@@ -34,6 +34,8 @@ pub struct Grading<'a> {
     pub jobs: usize,
     /// Whether each run gets a network of its own.
     pub own_network: bool,
+    /// How far nodes are kept from what is not theirs, a word that `harness run --isolation` takes.
+    pub isolation: &'a str,
     /// The program to run.
     pub harness: &'a Path,
     /// Whether somebody wants it to end.
@@ -213,9 +215,17 @@ fn one(
     watch: &HostWatch,
     todo: &Todo<'_>,
 ) -> Result<(), GradeError> {
-    let node = prepare::node_command(&grading.rubric.submission, &ready.dir);
+    let node = prepare::node_command(&grading.rubric.submission);
     let (rubric, item) = (grading.rubric, todo.item);
-    let unit = Unit { rubric, item, repeat: todo.id.repeat, node: &node, own_network: grading.own_network };
+    let unit = Unit {
+        rubric,
+        item,
+        repeat: todo.id.repeat,
+        node: &node,
+        folder: &ready.dir,
+        isolation: grading.isolation,
+        own_network: grading.own_network,
+    };
     let folder = folder_of(grading.out, &todo.id.submission)
         .join("runs")
         .join(format!("{}-{}", item.name, todo.id.repeat));
@@ -237,6 +247,8 @@ fn one(
     }
     let Judged { checks, why, log, .. } = judged;
     let left = conduct::run_folder(&folder).unwrap_or(folder);
+    conduct::forget_copies(&left)
+        .map_err(|source| GradeError::Io { what: format!("cannot tidy up {}", left.display()), source })?;
     let record = UnitRecord {
         unit: todo.id.clone(),
         seed: unit.seed(),
@@ -246,10 +258,10 @@ fn one(
         why,
         log,
         folder: relative(&left, &folder_of(grading.out, &todo.id.submission)),
-        rerun: unit.rerun(&rubric.submission.node.replace(DIR, ".")),
+        rerun: unit.rerun(&node),
         duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         host,
-        isolation: if grading.own_network { "network" } else { "none" }.to_owned(),
+        isolation: isolation(&ended, grading.own_network),
     };
     (grading.tell)(&Event::Done(&record));
     let mut state = lock(state);
@@ -261,6 +273,15 @@ fn one(
         outputs::write_one(rubric, scored, &state.known, grading.out)?;
     }
     Ok(())
+}
+
+/// What was kept from the nodes, in words.
+fn isolation(ended: &blame::Ended, own_network: bool) -> String {
+    let row = ended.results.as_ref().and_then(|results| results.isolation).unwrap_or_default();
+    let words =
+        [(row.files, "files"), (row.signals, "signals"), (own_network, "network"), (row.groups, "groups")];
+    let words: Vec<&str> = words.into_iter().filter(|(kept, _)| *kept).map(|(_, word)| word).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
 }
 
 fn relative(path: &Path, base: &Path) -> String {

@@ -37,6 +37,7 @@ fn submission_keys() -> Vec<Key> {
         key("build", "a command that is run once in the submission's folder"),
         key("build-timeout", "how long the build may take"),
         key("env", "environment of the build and of the nodes"),
+        key("limits", "what a node may use, as in a workload's [cluster.limits]"),
         key("max-size", "the most an archive may unpack to"),
     ]
 }
@@ -89,9 +90,10 @@ fn rubric(top: &Section<'_>, path: &Path) -> Option<Rubric> {
         .and_then(|field| submission(&field.section("[submission]", &keys, &[])?));
     let items = top.required("item", "[[item]]").and_then(|field| field.items("tables"));
     let fallback = (repeats.unwrap_or(1), timeout.unwrap_or_default());
+    let limits = submission.as_ref().map_or(&[][..], |submission: &SubmissionRules| &submission.limits);
     let keys = item_keys();
     let items = items.map(|items| {
-        let item = |field: &Field<'_>| item(&field.section("[[item]]", &keys, &[])?, path, fallback);
+        let item = |field: &Field<'_>| item(&field.section("[[item]]", &keys, &[])?, path, fallback, limits);
         items.iter().map(|field| (field.clone(), item(field))).collect::<Vec<_>>()
     });
     let mut found: Vec<Item> = Vec::new();
@@ -146,8 +148,10 @@ fn submission(section: &Section<'_>) -> Option<SubmissionRules> {
     let build_timeout =
         section.field("build-timeout").map_or(Some(Duration::from_secs(60)), |field| time_limit(&field))?;
     let env = section.field("env").map_or(Some(BTreeMap::new()), |field| texts(&field))?;
+    let limits = section.field("limits").map_or(Some(Vec::new()), |field| assignments(&field))?;
+    let limits = limits.into_iter().map(|limit| format!("cluster.limits.{limit}")).collect();
     let max_size = section.field("max-size").map_or(Some(50 << 20), |field| field.unit(size, "50MiB"))?;
-    Some(SubmissionRules { node: text.to_owned(), requires, build, build_timeout, env, max_size })
+    Some(SubmissionRules { node: text.to_owned(), requires, build, build_timeout, env, limits, max_size })
 }
 
 fn command(field: &Field<'_>) -> Option<String> {
@@ -172,7 +176,7 @@ fn texts(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
     table.entries.iter().map(text).collect()
 }
 
-fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration)) -> Option<Item> {
+fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration), limits: &[String]) -> Option<Item> {
     let workload = section.required("workload", "workload = \"../lab2/outage.toml\"")?;
     let beside = rubric.parent().unwrap_or(Path::new("."));
     let file = beside.join(workload.text()?);
@@ -190,7 +194,8 @@ fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration)) -> Opti
     let checks = points(&section.required("checks", "checks = { convergence = 10 }")?)?;
     // Any node will do: a submission's own is tried when its turn comes.
     let node = Some("{{ harness }} node lww".to_owned());
-    let overrides = Overrides { node, vars: vars.clone(), sets: set.clone(), ..Overrides::default() };
+    let overrides =
+        Overrides { node, vars: vars.clone(), sets: [limits, &set].concat(), ..Overrides::default() };
     let parsed = match Workload::load(&file, &overrides) {
         Ok(parsed) => parsed,
         Err(problems) => {

@@ -197,7 +197,7 @@ fn tail(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// How a node of the submission starts.
-pub fn node_command(rules: &SubmissionRules, dir: &Path) -> String {
-    rules.node.replace(super::rubric::DIR, &shell_words::quote(&dir.to_string_lossy()))
+/// How a node of the submission starts: in a copy of the submission's folder that is its own.
+pub fn node_command(rules: &SubmissionRules) -> String {
+    rules.node.replace(super::rubric::DIR, ".")
 }

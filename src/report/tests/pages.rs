@@ -1,7 +1,7 @@
 //! `report.html`, read back by a parser.
 
 use super::*;
-use crate::report::page;
+use crate::report::page::{self, Beside};
 
 /// The page's body as XML, which it also is: what is not well-formed there is a text that was not escaped.
 fn body(html: &str) -> String {
@@ -11,12 +11,24 @@ fn body(html: &str) -> String {
 
 #[test]
 fn the_page_says_what_the_run_found() {
-    let html = page::render(&diverged_runs());
+    let html = page::render(&diverged_runs(), &Beside::default());
     let body = body(&html);
     let document = roxmltree::Document::parse(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
-    let count = |tag: &str| document.descendants().filter(|node| node.has_tag_name(tag)).count();
-    assert_eq!(count("details"), 8, "each listed violation");
-    assert_eq!(count("svg"), 8, "each with its picture");
+    let of_class = |class: &str| {
+        document.descendants().filter(|node| node.attribute("class") == Some(class)).collect::<Vec<_>>()
+    };
+    let violations = of_class("violation");
+    assert_eq!(violations.len(), 8, "each listed violation");
+    for (at, violation) in violations.iter().enumerate() {
+        let pictures = violation.descendants().filter(|node| node.has_tag_name("svg")).count();
+        assert_eq!(pictures, 1, "each with its picture");
+        assert_eq!(
+            violation.attribute("data-violation"),
+            Some(&*at.to_string()),
+            "numbered as in the script's data"
+        );
+    }
+    assert_eq!(of_class("more").len(), 1, "of seven of a kind four are folded away");
     let bars =
         |node: roxmltree::Node<'_, '_>| node.attribute("class").is_some_and(|class| class.starts_with("op "));
     let first = document.descendants().find(|node| node.has_tag_name("svg")).unwrap();
@@ -66,7 +78,7 @@ fn nothing_that_nodes_say_becomes_part_of_the_page() {
             }
         }
     }
-    let html = page::render(&results);
+    let html = page::render(&results, &Beside::default());
     assert!(
         !html.contains("<script")
             && !html.contains('\x1b')

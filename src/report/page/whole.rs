@@ -1,0 +1,162 @@
+//! The whole run: every operation on a time line, latency and rate, and the nodes' logs beside it.
+//!
+//! What is drawn is drawn by the script (`script/*.js`, put together in [`SCRIPT`]) from the columns that
+//! [`columns`](super::columns) embeds. Without a script there are still pictures of latency and rate
+//! ([`series`](super::series)).
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::beside::{Beside, NodeLog};
+use super::{columns, series, shown};
+use crate::history::{Fault, History};
+use crate::report::results::Results;
+use crate::report::style::{clean, one_line};
+use crate::report::violations;
+
+/// The script's parts, in the order in which they need each other; one scope holds them all.
+const PARTS: [&str; 7] = [
+    include_str!("script/data.js"),
+    include_str!("script/view.js"),
+    include_str!("script/draw.js"),
+    include_str!("script/timeline.js"),
+    include_str!("script/charts.js"),
+    include_str!("script/logs.js"),
+    include_str!("script/main.js"),
+];
+/// Longest label of a fault, in characters.
+const LABEL_WIDTH: usize = 200;
+
+/// The script, all parts in one scope.
+pub(super) fn script() -> String {
+    format!("(() => {{\n'use strict';\n{}}})();\n", PARTS.join("\n"))
+}
+
+const CONTROLS: &str = r#"<div id="explore" hidden>
+<form id="filters" aria-label="Which operations are shown">
+<label>rows <select name="rows"><option value="node">by node</option><option value="process">by process</option><option value="key">by key</option><option value="f">by operation</option></select></label>
+<label>node <select name="node"><option value="">all</option></select></label>
+<label>operation <select name="f"><option value="">all</option></select></label>
+<label>outcome <select name="outcome"><option value="">all</option><option value="0">ok</option><option value="1">fail</option><option value="2">info</option></select></label>
+<label>key <input name="key" list="keys" size="8" placeholder="all" autocomplete="off"></label><datalist id="keys"></datalist>
+<label>process <input name="process" size="5" placeholder="all" inputmode="numeric" autocomplete="off"></label>
+<label><input type="checkbox" name="proof"> proofs only</label>
+<button type="button" data-act="clear">clear</button>
+</form>
+<div class="tools" role="group" aria-label="Which part of the run is shown">
+<button type="button" data-act="left" aria-label="earlier">←</button><button type="button" data-act="right" aria-label="later">→</button>
+<button type="button" data-act="in" aria-label="zoom in">+</button><button type="button" data-act="out" aria-label="zoom out">−</button>
+<button type="button" data-act="whole">whole run</button>
+<button type="button" data-act="before">previous</button><button type="button" data-act="next">next operation</button>
+</div>
+<p class="legend"><span class="key ok"></span>ok <span class="key fail"></span>fail: certainly did not happen <span class="key info"></span>info: nobody knows <span class="key shade"></span>fault in force <span class="key proof"></span>part of a proof</p>
+<p id="status" role="status" aria-live="polite"></p>
+<canvas id="overview" aria-hidden="true"></canvas>
+<div class="stack"><canvas id="timeline" tabindex="0" role="application" aria-label="Timeline of all operations" aria-describedby="help status"></canvas><div id="tip" hidden></div></div>
+<p id="help" class="faint">Drag to move, pinch or use the wheel to zoom (click first), double-click to look closer, drag on the small picture to choose a part.
+With the keyboard: <kbd>←</kbd> <kbd>→</kbd> move, <kbd>+</kbd> <kbd>−</kbd> zoom, <kbd>Home</kbd> the whole run, <kbd>↑</kbd> <kbd>↓</kbd> rows, <kbd>n</kbd> <kbd>p</kbd> next and previous operation, <kbd>/</kbd> filter, <kbd>Esc</kbd> clear.</p>
+<dl id="told" role="status" aria-live="polite"></dl>
+<h3>Latency</h3>
+<p class="faint">Each operation by when it was sent, on a logarithmic scale. Lines: of those that ended ok, <b>p50</b> (solid), <b>p95</b> (dashed), <b>p99</b> (dotted).</p>
+<canvas id="latency" role="img" aria-label="Latency of each operation over time"></canvas>
+<h3>Rate</h3>
+<p class="faint">Operations a second by when they were sent, coloured by how they ended.</p>
+<canvas id="rate" role="img" aria-label="Operations a second over time"></canvas>
+</div>
+"#;
+
+/// The section, and below it the data it is drawn from.
+pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
+    let Some(history) = beside.history.filter(|history| !history.ops.is_empty()) else {
+        return match beside.history {
+            Some(_) => String::new(),
+            None => "<section><h2>The whole run</h2>\n<p>The history was not at hand when this page was made, so it has no \
+                     timeline; <code>harness report</code> makes one of a run's folder.</p></section>\n"
+                .to_owned(),
+        };
+    };
+    let mut out = String::from("<section id=\"whole\"><h2>The whole run</h2>\n");
+    out.push_str(
+        "<noscript><p class=\"missing\">Scripts are off, so the timeline of all operations, its filters and the details of \
+         each operation are missing here. Everything else on this page is whole; history.jsonl has every operation.</p></noscript>\n",
+    );
+    out.push_str(CONTROLS);
+    let still: String = series::pictures(history)
+        .into_iter()
+        .map(|(_, caption, svg)| {
+            format!("<figure tabindex=\"0\">{svg}<figcaption>{}</figcaption></figure>\n", shown(&caption))
+        })
+        .collect();
+    let _ = writeln!(out, "<div id=\"still\">{still}</div>");
+    out.push_str(&logs(&beside.logs));
+    out.push_str("</section>\n");
+    let tables = columns::embed(history, &mut out);
+    let _ = writeln!(
+        out,
+        "<script type=\"application/json\" id=\"run-data\">{}</script>",
+        data(results, history, tables)
+    );
+    out
+}
+
+/// What the script has to know beside the columns.
+fn data(results: &Results, history: &History, mut tables: Map<String, Json>) -> String {
+    let faults: Vec<Json> = history.faults.iter().map(fault).collect();
+    let phases: Vec<Json> = history
+        .phases
+        .iter()
+        .map(|(phase, began_ns)| json!({"name": phase, "from": began_ns / 1000}))
+        .collect();
+    let found = results.checks.iter().flat_map(|check| {
+        check.violations.iter().take(super::DRAWN_PER_CHECK).map(move |violation| {
+            let title = clean(&one_line(&violations::title(violation), LABEL_WIDTH));
+            json!({"title": format!("{}: {title}", clean(&check.name)), "ops": violation.ops})
+        })
+    });
+    tables.insert("violations".into(), found.collect());
+    tables.insert("faults".into(), faults.into());
+    tables.insert("phases".into(), phases.into());
+    // In a script element nothing but these could end it, or begin a comment in which its end is not seen.
+    Json::Object(tables).to_string().replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
+fn fault(fault: &Fault) -> Json {
+    let nodes: Vec<String> = fault.target.iter().map(|node| clean(node)).collect();
+    json!({
+        "label": clean(&one_line(&fault.label, LABEL_WIDTH)),
+        "from": fault.began_ns / 1000,
+        "to": fault.ended_ns.map(|ns| ns / 1000),
+        "nodes": nodes,
+    })
+}
+
+/// The nodes' logs, side by side where there is room.
+fn logs(logs: &[NodeLog]) -> String {
+    if logs.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<h3>Node logs</h3>\n<p class=\"faint\">What each node printed, with the second it was received. Choose an operation, \
+         and every log scrolls to that moment; click a line, and the timeline does.</p>\n<div class=\"logs\">\n",
+    );
+    for log in logs {
+        let cut = match log.left_out {
+            0 => String::new(),
+            bytes => format!(
+                " <span class=\"faint\">the first {} KiB are left out; the file has them</span>",
+                bytes.div_ceil(1024)
+            ),
+        };
+        // A line is a line: what some browsers would break at is made visible.
+        let text = shown(&log.text).replace('\u{2028}', "\\u{2028}").replace('\u{2029}', "\\u{2029}");
+        let _ = writeln!(
+            out,
+            "<figure class=\"log\"><figcaption>nodes/{0}.log{cut}</figcaption>\
+             <pre class=\"log\" tabindex=\"0\" aria-label=\"log of {0}\">{text}</pre></figure>",
+            shown(&log.node)
+        );
+    }
+    out.push_str("</div>\n");
+    out
+}

@@ -304,10 +304,18 @@ fn agreement(results: &Results, beside: &Beside<'_>) -> String {
     let told = match settle.converged_ms {
         Some(ms) => format!("All nodes agreed {:.2} s after the last fault was lifted.", ms as f64 / 1e3),
         None if settle.within_ms > 0 && results.phases.iter().any(|row| row.phase == Phase::Settle) => {
-            format!("The nodes did not come to agree within {:.1} s.", settle.within_ms as f64 / 1e3)
+            format!("Not every node had everything {:.1} s after the last fault was lifted.", settle.within_ms as f64 / 1e3)
         }
         None => String::new(),
     };
+    let mut told = told;
+    let removals = beside.history.map_or(&[][..], |history| &history.removals);
+    let mut removed: Vec<&str> = removals.iter().map(|removal| &*removal.node).collect();
+    removed.sort_unstable();
+    removed.dedup();
+    if !removed.is_empty() {
+        let _ = write!(told, " The others went on without {} for a while, which then began anew.", shown(&removed.join(", ")));
+    }
     let svg = beside.history.and_then(curves::convergence);
     if svg.is_some() || !told.is_empty() {
         let _ = writeln!(out, "<section><h2>Convergence</h2>\n<p>{told}</p>");

@@ -50,12 +50,12 @@ const CONTROLS: &str = r#"<div id="explore" hidden>
 <button type="button" data-act="whole">whole run</button>
 <button type="button" data-act="before">previous</button><button type="button" data-act="next">next operation</button>
 </div>
-<p class="legend"><span class="key ok"></span>ok <span class="key fail"></span>fail: certainly did not happen <span class="key info"></span>info: nobody knows <span class="key shade"></span>fault in force <span class="key proof"></span>part of a proof</p>
+<p class="legend"><span><i class="ok"></i>ok</span> <span><i class="fail"></i>fail: certainly did not happen</span> <span><i class="info"></i>info: nobody knows</span> <span><i class="shade"></i>fault in force</span> <span><i class="phase"></i>a phase begins: load, heal, settle</span> <span class="of-proofs"><i class="proof"></i>part of a proof</span></p>
 <p id="status" role="status" aria-live="polite"></p>
 <canvas id="overview" aria-hidden="true"></canvas>
 <div class="stack"><canvas id="timeline" tabindex="0" role="application" aria-label="Timeline of all operations" aria-describedby="help status"></canvas><div id="tip" hidden></div></div>
 <p id="help" class="faint">Drag to move, pinch or use the wheel to zoom (click first), double-click to look closer, drag on the small picture to choose a part.
-With the keyboard: <kbd>←</kbd> <kbd>→</kbd> move, <kbd>+</kbd> <kbd>−</kbd> zoom, <kbd>Home</kbd> the whole run, <kbd>↑</kbd> <kbd>↓</kbd> rows, <kbd>n</kbd> <kbd>p</kbd> next and previous operation, <kbd>/</kbd> filter, <kbd>Esc</kbd> clear.</p>
+<span class="keys">With the keyboard: <kbd>←</kbd> <kbd>→</kbd> move, <kbd>+</kbd> <kbd>−</kbd> zoom, <kbd>Home</kbd> the whole run, <kbd>↑</kbd> <kbd>↓</kbd> rows, <kbd>n</kbd> <kbd>p</kbd> next and previous operation, <kbd>/</kbd> filter, <kbd>Esc</kbd> clear.</span></p>
 <dl id="told" role="status" aria-live="polite"></dl>
 <h3>Latency</h3>
 <p class="faint">Each operation by when it was sent, on a logarithmic scale. Lines: of those that ended ok, <b>p50</b> (solid), <b>p95</b> (dashed), <b>p99</b> (dotted).</p>

@@ -96,8 +96,9 @@ function drawCloud(area, from, to, top, bottom) {
   const image = new ImageData(width, height);
   const paint = OUTCOMES.map((outcome) => rgb(colours[outcome]));
   for (let cell = 0; cell < width * height; cell++) {
-    // What went wrong is rare, and covers what went well.
-    const outcome = cells[cell * 3 + 2] ? 2 : cells[cell * 3 + 1] ? 1 : 0;
+    // The colour is that of most; the timeline above shows the few.
+    const [ok, fail, info] = cells.subarray(cell * 3, cell * 3 + 3);
+    const outcome = info > ok && info > fail ? 2 : fail > ok ? 1 : 0;
     const number = cells[cell * 3 + outcome];
     if (!number) continue;
     const strength = 0.35 + 0.65 * (Math.log(1 + number) / Math.log(1 + most));
@@ -190,10 +191,13 @@ function drawRate() {
   const width = (area.right - area.left) / buckets;
   for (let bucket = 0; bucket < buckets; bucket++) {
     let floor = bottom;
+    // On whole pixels: edges between them would show as stripes.
+    const left = Math.round(area.left + bucket * width);
+    const right = Math.round(area.left + (bucket + 1) * width);
     for (const outcome of [0, 1, 2]) {
       const high = (counts[bucket * 3 + outcome] / most) * (bottom - top - 8);
       context.fillStyle = colours[OUTCOMES[outcome]];
-      context.fillRect(area.left + bucket * width, floor - high, width + 0.2, high);
+      context.fillRect(left, floor - high, right - left, high);
       floor -= high;
     }
   }

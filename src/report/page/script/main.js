@@ -304,6 +304,7 @@ function start() {
   // A list to pick from; any other key can be typed.
   for (const key of meta.keys.slice(0, 200)) keys.append(new Option(key, key));
   form.elements.proof.parentElement.hidden = !meta.violations.length;
+  document.querySelector('.of-proofs').hidden = !meta.violations.length;
   document.getElementById('explore').hidden = false;
   document.getElementById('still').hidden = true;
   listen();

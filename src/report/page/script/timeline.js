@@ -1,9 +1,13 @@
 // The operations: bars where there is room for each, else how many began in each column of pixels.
 
-/** Up to so many operations are drawn one by one. */
-const MOST_BARS = 4000;
-/** Width of a column that operations are counted in, px. */
-const COLUMN = 2;
+/** Up to so many operations are drawn one by one: more would only hide each other. */
+const mostBars = (area) => Math.max(300, 2 * (area.right - area.left));
+/** Width of a column that operations are counted in, px: wide enough for some of them, or a regular load looks like noise. */
+function columnWidth(area, number) {
+  const wanted = (8 * (area.right - area.left)) / Math.max(1, number);
+  return Math.min(12, Math.max(2, Math.ceil(wanted)));
+}
+
 const LOWEST_ROW = 20;
 const timeline = document.getElementById('timeline');
 const overview = document.getElementById('overview');
@@ -28,7 +32,7 @@ function drawTimeline() {
   const from = firstFrom(view.from);
   const to = firstFrom(view.to);
   drawn = { bars: [], counts: null, area };
-  if (to - from <= MOST_BARS) drawBars(area, from, to);
+  if (to - from <= mostBars(area)) drawBars(area, from, to);
   else drawCounts(area, from, to);
   drawTimes(area, area.bottom);
   drawMoment(area, head, area.bottom);
@@ -88,7 +92,7 @@ function drawBars(area, from, to) {
     ends[bar.lane] = bar.right + 1;
     bars.push(bar);
   };
-  goingOnAt(view.from, MOST_BARS).forEach(add);
+  goingOnAt(view.from, mostBars(area)).forEach(add);
   for (let at = from; at < to; at++) add(shown[at]);
   const heights = lanes.map((ends) => Math.max(2, Math.min(18, (area.rowHeight - 4) / Math.max(1, ends.length))));
   for (const bar of bars) {
@@ -126,11 +130,20 @@ function mark(area, left, top, width, height, colour) {
   area.context.lineWidth = 1;
 }
 
+/** What a full column stands for: the highest count, unless a few bursts would make all others invisible. Those are cut. */
+function scaleOf(totals) {
+  totals.sort((left, right) => left - right);
+  const most = totals[totals.length - 1] ?? 1;
+  const usual = totals[Math.floor(totals.length * 0.95)] ?? 1;
+  return most > 4 * usual ? 2 * usual : most;
+}
+
 function drawCounts(area, from, to) {
   const { context } = area;
-  const columns = Math.ceil((area.right - area.left) / COLUMN);
+  const wide = columnWidth(area, (to - from) / Math.max(1, area.rows));
+  const columns = Math.ceil((area.right - area.left) / wide);
   const counts = new Uint32Array(area.rows * columns * 4);
-  const scale = columns / (view.to - view.from);
+  const scale = (area.right - area.left) / wide / (view.to - view.from);
   const { place, of } = rows;
   const top = view.top;
   for (let at = from; at < to; at++) {
@@ -142,10 +155,12 @@ function drawCounts(area, from, to) {
     counts[cell + ops.outcome[op]]++;
     if (ops.proof[op]) counts[cell + 3]++;
   }
-  let most = 1;
+  const totals = [];
   for (let cell = 0; cell < counts.length; cell += 4) {
-    most = Math.max(most, counts[cell] + counts[cell + 1] + counts[cell + 2]);
+    const total = counts[cell] + counts[cell + 1] + counts[cell + 2];
+    if (total) totals.push(total);
   }
+  const most = scaleOf(totals);
   const high = area.rowHeight - 5;
   for (const outcome of [0, 1, 2]) {
     context.fillStyle = colours[OUTCOMES[outcome]];
@@ -157,48 +172,56 @@ function drawCounts(area, from, to) {
         if (!number) continue;
         // From the floor: ok, then fail, then info. What there is of any is seen.
         const below = outcome > 0 ? counts[cell] + (outcome > 1 ? counts[cell + 1] : 0) : 0;
-        const height = Math.max(1.5, (number / most) * high);
-        const y = Math.max(floor - high - 1.5, floor - (below / most) * high - height);
-        context.fillRect(area.left + column * COLUMN, y, COLUMN, height);
+        const foot = Math.min(high - 1.5, (below / most) * high);
+        const height = Math.max(1.5, Math.min(high - foot, (number / most) * high));
+        context.fillRect(area.left + column * wide, floor - foot - height, wide, height);
       }
     }
+  }
+  // A column that was cut has a torn top.
+  context.fillStyle = colours.paper;
+  for (let cell = 0; cell < counts.length / 4; cell++) {
+    if (counts[cell * 4] + counts[cell * 4 + 1] + counts[cell * 4 + 2] <= most) continue;
+    const top = area.head + Math.floor(cell / columns) * area.rowHeight + 4;
+    context.fillRect(area.left + (cell % columns) * wide, top + 4, wide, 2);
   }
   context.fillStyle = colours.bad;
   for (let cell = 0; cell < counts.length / 4; cell++) {
     if (!counts[cell * 4 + 3]) continue;
     const row = Math.floor(cell / columns);
-    const x = area.left + (cell % columns) * COLUMN;
+    const x = area.left + ((cell % columns) + 0.5) * wide;
     context.beginPath();
-    context.moveTo(x - 4, area.head + row * area.rowHeight);
-    context.lineTo(x + 6, area.head + row * area.rowHeight);
-    context.lineTo(x + 1, area.head + row * area.rowHeight + 7);
+    context.moveTo(x - 5, area.head + row * area.rowHeight);
+    context.lineTo(x + 5, area.head + row * area.rowHeight);
+    context.lineTo(x, area.head + row * area.rowHeight + 7);
     context.fill();
   }
-  drawn.counts = { counts, columns };
+  drawn.counts = { counts, columns, wide };
 }
 
 /** The whole run in small, with the part that is shown. */
 function drawOverview() {
   const height = 40;
   const area = prepare(overview, height);
-  const columns = Math.ceil((area.right - area.left) / COLUMN);
-  const counts = new Uint32Array(columns * 2);
-  const scale = columns / (whole.to - whole.from);
+  const wide = columnWidth(area, shown.length);
+  const columns = Math.ceil((area.right - area.left) / wide);
+  const counts = new Uint32Array(columns * 3);
+  const scale = (area.right - area.left) / wide / (whole.to - whole.from);
   for (let at = 0; at < shown.length; at++) {
     const column = Math.min(columns - 1, ((ops.begun[shown[at]] - whole.from) * scale) | 0);
-    counts[column * 2]++;
-    if (ops.outcome[shown[at]]) counts[column * 2 + 1]++;
+    counts[column * 3 + ops.outcome[shown[at]]]++;
   }
-  const most = counts.reduce((most, number) => Math.max(most, number), 1);
+  let most = 1;
+  for (let at = 0; at < columns; at++) most = Math.max(most, counts[at * 3] + counts[at * 3 + 1] + counts[at * 3 + 2]);
   drawFaults(area, 0, height, 0, whole);
   for (let column = 0; column < columns; column++) {
-    const x = area.left + column * COLUMN;
-    const high = (counts[column * 2] / most) * (height - 4);
-    const bad = (counts[column * 2 + 1] / most) * (height - 4);
-    area.context.fillStyle = colours.ok;
-    area.context.fillRect(x, height - high, COLUMN, high);
-    area.context.fillStyle = colours.info;
-    area.context.fillRect(x, height - bad, COLUMN, bad);
+    let floor = height;
+    for (const outcome of [0, 1, 2]) {
+      const high = (counts[column * 3 + outcome] / most) * (height - 4);
+      area.context.fillStyle = colours[OUTCOMES[outcome]];
+      area.context.fillRect(area.left + column * wide, floor - high, wide, high);
+      floor -= high;
+    }
   }
   const { context } = area;
   const left = placeOf(area, view.from, whole);
@@ -225,7 +248,7 @@ function under(x, y) {
   }
   const row = Math.floor((y - area.head) / area.rowHeight);
   if (!counts || row < 0 || row >= area.rows) return null;
-  const column = Math.min(counts.columns - 1, Math.floor((x - area.left) / COLUMN));
+  const column = Math.min(counts.columns - 1, Math.floor((x - area.left) / counts.wide));
   const cell = (row * counts.columns + column) * 4;
   const [ok, fail, info] = counts.counts.subarray(cell, cell + 3);
   const time = moment(timeAt(area, x), view.to - view.from);

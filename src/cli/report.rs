@@ -32,7 +32,7 @@ pub struct ReportArgs {
     html: bool,
     /// Write pictures for a paper or a lab report: each violation's space-time diagram, latency, rate, staleness and
     /// convergence over time, as SVG files into DIR [default: pictures/ in the run's folder]
-    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     svg: Option<Option<PathBuf>>,
 }
 

@@ -103,12 +103,16 @@ fn class(verdict: Verdict) -> &'static str {
 fn head(results: &Results) -> String {
     let nodes: Vec<&str> = results.nodes.iter().map(|node| node.id.as_str()).collect();
     let cell: String = results.cell.iter().map(|(name, value)| format!(" · {name}={value}")).collect();
+    let started = match results.started.as_str() {
+        "" => String::new(),
+        started => format!(" · {started}"),
+    };
     let load = &results.load;
     let mut out = format!(
         "<header class=\"{0}\">\n<p class=\"verdict\">{0}</p>\n<h1>{1}</h1>\n<p>{2}</p>\n<p>{3}</p>\n",
         class(results.verdict),
         shown(&results.workload),
-        shown(&format!("seed {}{cell} · nodes {} · {}", results.seed, nodes.join(", "), results.started)),
+        shown(&format!("seed {}{cell} · nodes {}{started}", results.seed, nodes.join(", "))),
         shown(&format!(
             "{} operations: {} ok, {} fail, {} info · {:.1} s",
             load.ok + load.fail + load.info,
@@ -304,7 +308,10 @@ fn agreement(results: &Results, beside: &Beside<'_>) -> String {
     let told = match settle.converged_ms {
         Some(ms) => format!("All nodes agreed {:.2} s after the last fault was lifted.", ms as f64 / 1e3),
         None if settle.within_ms > 0 && results.phases.iter().any(|row| row.phase == Phase::Settle) => {
-            format!("Not every node had everything {:.1} s after the last fault was lifted.", settle.within_ms as f64 / 1e3)
+            format!(
+                "Not every node had everything {:.1} s after the last fault was lifted.",
+                settle.within_ms as f64 / 1e3
+            )
         }
         None => String::new(),
     };
@@ -314,7 +321,11 @@ fn agreement(results: &Results, beside: &Beside<'_>) -> String {
     removed.sort_unstable();
     removed.dedup();
     if !removed.is_empty() {
-        let _ = write!(told, " The others went on without {} for a while, which then began anew.", shown(&removed.join(", ")));
+        let _ = write!(
+            told,
+            " The others went on without {} for a while, which then began anew.",
+            shown(&removed.join(", "))
+        );
     }
     let svg = beside.history.and_then(curves::convergence);
     if svg.is_some() || !told.is_empty() {

@@ -47,8 +47,9 @@ fn plain(name: &str) -> String {
     name.chars().take(60).map(letter).collect()
 }
 
-/// A picture of the page as a file that needs no page.
+/// A picture of the page as a file that needs no page. Two letters that HTML takes are none of XML's.
 fn alone(svg: &str) -> String {
+    let svg = svg.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
     let inside = svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
     let inside = inside.replacen('>', &format!("><style>{STYLE}</style>"), 1);
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{inside}\n")

@@ -15,8 +15,12 @@ const BOTTOM: f64 = 26.0;
 const NAME: f64 = 15.0;
 /// Most lines of faults' names.
 const NAME_LINES: usize = 3;
-/// Buckets of time.
+/// Height of the legend, above everything.
+const LEGEND: f64 = 18.0;
+/// Most buckets of time.
 const BUCKETS: usize = 120;
+/// Operations that a bucket should have on the average: a quantile of a handful is the handful.
+const PER_BUCKET: usize = 20;
 /// Average width of a letter at 11 units high.
 const LETTER: f64 = 6.2;
 
@@ -46,6 +50,7 @@ struct Frame<'a> {
     from_ns: u64,
     to_ns: u64,
     top: f64,
+    buckets: usize,
     /// Names of faults that have room: text, x, line.
     names: Vec<(String, f64, usize)>,
 }
@@ -55,7 +60,8 @@ impl<'a> Frame<'a> {
         let from_ns = ops.iter().map(|op| op.invoked_ns).min()?;
         let last = |op: &&Op| op.returned_ns.unwrap_or(op.invoked_ns);
         let to_ns = ops.iter().map(last).max()?.max(from_ns + 1_000_000);
-        let mut frame = Frame { history, from_ns, to_ns, top: 6.0, names: Vec::new() };
+        let buckets = (ops.len() / PER_BUCKET).clamp(1, BUCKETS);
+        let mut frame = Frame { history, from_ns, to_ns, top: LEGEND + 2.0, buckets, names: Vec::new() };
         let mut ends: Vec<f64> = Vec::new();
         for fault in &history.faults {
             let (left, right) = frame.of_fault(fault.began_ns, fault.ended_ns);
@@ -94,12 +100,12 @@ impl<'a> Frame<'a> {
 
     fn bucket(&self, ns: u64) -> usize {
         let share = ns.saturating_sub(self.from_ns) as f64 / (self.to_ns - self.from_ns) as f64;
-        ((share * BUCKETS as f64) as usize).min(BUCKETS - 1)
+        ((share * self.buckets as f64) as usize).min(self.buckets - 1)
     }
 
     /// Middle of a bucket.
     fn middle(&self, bucket: usize) -> f64 {
-        LEFT + (bucket as f64 + 0.5) * (WIDTH - LEFT - RIGHT) / BUCKETS as f64
+        LEFT + (bucket as f64 + 0.5) * (WIDTH - LEFT - RIGHT) / self.buckets as f64
     }
 
     /// Frame, faults and times around `inside`.
@@ -114,9 +120,9 @@ impl<'a> Frame<'a> {
             if fault.began_ns <= self.to_ns && right > LEFT {
                 let _ = write!(
                     out,
-                    "<rect class=\"fault\" x=\"{left:.1}\" y=\"4\" width=\"{:.1}\" height=\"{:.1}\"/>",
+                    "<rect class=\"fault\" x=\"{left:.1}\" y=\"{LEGEND}\" width=\"{:.1}\" height=\"{:.1}\"/>",
                     (right - left).max(2.0),
-                    floor - 4.0
+                    floor - LEGEND
                 );
             }
         }
@@ -125,7 +131,7 @@ impl<'a> Frame<'a> {
                 out,
                 "<text class=\"fault-name\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 x + 3.0,
-                15.0 + NAME * *line as f64,
+                LEGEND + 11.0 + NAME * *line as f64,
                 shown(name)
             );
         }
@@ -133,7 +139,7 @@ impl<'a> Frame<'a> {
             let x = self.x(heal_ns);
             let _ = write!(
                 out,
-                "<line class=\"tick\" stroke-dasharray=\"3 3\" x1=\"{x:.1}\" y1=\"4\" x2=\"{x:.1}\" y2=\"{floor:.1}\"/>"
+                "<line class=\"tick\" stroke-dasharray=\"3 3\" x1=\"{x:.1}\" y1=\"{LEGEND}\" x2=\"{x:.1}\" y2=\"{floor:.1}\"/>"
             );
         }
         out.push_str(inside);
@@ -159,7 +165,7 @@ impl<'a> Frame<'a> {
         out
     }
 
-    /// A line across with its figure.
+    /// A line across with its number.
     fn level(out: &mut String, y: f64, name: &str) {
         let _ = write!(
             out,
@@ -172,12 +178,12 @@ impl<'a> Frame<'a> {
     }
 
     fn rate(&self, ops: &[&Op]) -> String {
-        let mut counts = vec![[0_u64; 3]; BUCKETS];
+        let mut counts = vec![[0_u64; 3]; self.buckets];
         for op in ops {
             counts[self.bucket(op.invoked_ns)][place(op.outcome)] += 1;
         }
         let most = counts.iter().map(|count| count.iter().sum()).max().unwrap_or(1).max(1) as f64;
-        let seconds = (self.to_ns - self.from_ns) as f64 / 1e9 / BUCKETS as f64;
+        let seconds = (self.to_ns - self.from_ns) as f64 / 1e9 / self.buckets as f64;
         let room = self.floor() - self.top - 4.0;
         let mut inside = String::new();
         let step = nice(most / seconds / 3.0);
@@ -186,7 +192,7 @@ impl<'a> Frame<'a> {
             Self::level(&mut inside, self.floor() - rate * seconds / most * room, &format!("{rate}/s"));
             rate += step;
         }
-        let width = (WIDTH - LEFT - RIGHT) / BUCKETS as f64;
+        let width = (WIDTH - LEFT - RIGHT) / self.buckets as f64;
         for (bucket, count) in counts.iter().enumerate() {
             let mut floor = self.floor();
             for (number, class) in count.iter().zip(["ok", "fail", "info"]) {
@@ -203,13 +209,13 @@ impl<'a> Frame<'a> {
                 );
             }
         }
-        legend(&mut inside, &[("ok", "ok"), ("fail", "fail"), ("info", "info")], self.top);
+        legend(&mut inside, &[("ok", "ok"), ("fail", "fail"), ("info", "info")]);
         self.drawn("Operations a second over time", &inside)
     }
 
     /// p50, p95 and p99 over time; `None` where nothing was answered.
     fn latency(&self, ops: &[&Op]) -> Option<String> {
-        let mut buckets: Vec<Vec<u64>> = vec![Vec::new(); BUCKETS];
+        let mut buckets: Vec<Vec<u64>> = vec![Vec::new(); self.buckets];
         for op in ops.iter().filter(|op| op.outcome == Outcome::Ok) {
             let returned_ns = op.returned_ns?;
             buckets[self.bucket(op.invoked_ns)].push(returned_ns.saturating_sub(op.invoked_ns).max(1000));
@@ -252,16 +258,16 @@ impl<'a> Frame<'a> {
             }
             let _ = write!(inside, "<path class=\"{class}\" d=\"{path}\"/>");
         }
-        legend(&mut inside, &lines.map(|(name, _)| (name, name)), self.top);
+        legend(&mut inside, &lines.map(|(name, _)| (name, name)));
         Some(self.drawn("Latency quantiles over time", &inside))
     }
 }
 
-/// Names of what is drawn, at the upper right.
-fn legend(out: &mut String, names: &[(&str, &str)], top: f64) {
+/// Names of what is drawn, at the upper right, where nothing else is.
+fn legend(out: &mut String, names: &[(&str, &str)]) {
     let mut x = WIDTH - RIGHT - names.len() as f64 * 62.0;
     for (class, name) in names {
-        let y = top + 8.0;
+        let y = LEGEND / 2.0;
         let _ = match class.starts_with('p') {
             true => write!(out, "<path class=\"{class}\" d=\"M{x:.1} {y:.1}l18 0\"/>"),
             false => {

@@ -119,10 +119,18 @@ fn find(path: &Path) -> Result<Found, String> {
     if ours {
         return of_history(&file, folder);
     }
+    let ends_in = |end: &str| file.extension().is_some_and(|found| found == end);
+    if ends_in("toml") {
+        return Err(format!(
+            "{}: a workload, of which there is nothing to report yet: `harness run` runs it; expected a run's folder, its \
+             results.json or a history.jsonl",
+            file.display()
+        ));
+    }
     let results = of_results(&file, folder);
     match (format, &results) {
         // A results.json looks like a JSON history at its first brace, so only what is no results.json is asked for its format.
-        (Some(format), Err(_)) if file.extension().is_none_or(|end| end != "json") => Err(format!(
+        (Some(format), Err(_)) if !ends_in("json") => Err(format!(
             "{}: a history in the format {format}, which has no nodes, faults or versions to make a report of; \
              `harness check {0}` judges it",
             file.display()

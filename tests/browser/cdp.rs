@@ -177,6 +177,20 @@ impl Browser {
         self.timed("0");
     }
 
+    /// Does something with the mouse at a place of the window; `wheel`: how far it turns.
+    #[track_caller]
+    pub fn mouse(&mut self, what: &str, (x, y): (f64, f64), wheel: i32) {
+        let mut event = json!({"type": what, "x": x, "y": y, "deltaX": 0, "deltaY": wheel});
+        if what != "mouseWheel" {
+            event["button"] = json!("left");
+            event["clickCount"] = json!(1);
+        }
+        if what == "mouseMoved" {
+            event["button"] = json!("none");
+        }
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
     /// What was complained of since the page was opened: exceptions, console errors and warnings, policy violations.
     pub fn complaints(&mut self) -> Vec<String> {
         // Whatever was said before this answer has arrived with it.

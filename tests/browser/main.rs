@@ -254,6 +254,39 @@ fn the_page_shows_what_the_history_has() {
     browser.press("Escape");
     assert!(status(&mut browser).starts_with("6,000 operations"));
 
+    // The pointer: over a bar its words, a click chooses it, a drag moves, the wheel looks closer.
+    browser.press("Home");
+    for _ in 0..6 {
+        browser.press("+");
+    }
+    browser.eval("document.getElementById('timeline').scrollIntoView({block: 'center'})");
+    browser.timed("0");
+    let before = status(&mut browser);
+    let corner = browser.eval("(() => { const box = document.getElementById('timeline').getBoundingClientRect(); return [box.x, box.y] })()");
+    let at = |x: f64, y: f64| (corner[0].as_f64().unwrap() + x, corner[1].as_f64().unwrap() + y);
+    // The first bar of the first row is below the names of the faults.
+    let place = (200..800).step_by(3).map(f64::from).find(|x| {
+        browser.mouse("mouseMoved", at(*x, 30.0), 0);
+        browser.eval("document.getElementById('tip').hidden") == false
+    });
+    let place = place.expect("some operation of the first row is drawn");
+    let tip = browser.eval("document.getElementById('tip').textContent").as_str().unwrap().to_owned();
+    browser.mouse("mousePressed", at(place, 30.0), 0);
+    browser.mouse("mouseReleased", at(place, 30.0), 0);
+    let words = told(&mut browser);
+    assert!(tip.contains(&words["operation"]) && tip.contains(&words["when"]), "{tip}: {words:?}");
+    assert_eq!(status(&mut browser), before, "a click moves nothing");
+    browser.mouse("mousePressed", at(600.0, 100.0), 0);
+    browser.mouse("mouseMoved", at(500.0, 100.0), 0);
+    browser.mouse("mouseReleased", at(500.0, 100.0), 0);
+    browser.timed("0");
+    let dragged = status(&mut browser);
+    assert_ne!(dragged, before);
+    browser.mouse("mouseWheel", at(500.0, 100.0), -400);
+    browser.timed("0");
+    assert_ne!(status(&mut browser), dragged);
+    browser.press("Escape");
+
     // From a violation to its operations, and the logs to the moment.
     browser.eval("document.querySelector('.violation button').click()");
     browser.timed("0");

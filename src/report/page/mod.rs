@@ -58,7 +58,7 @@ pub fn render(results: &Results, beside: &Beside<'_>) -> String {
     out.push_str(&troubles(results));
     out.push_str(&about(results, beside));
     out.push_str("</main>\n");
-    if beside.history.is_some_and(|history| !history.ops.is_empty()) {
+    if whole::has_timeline(beside) {
         let _ = writeln!(out, "<script nonce=\"{nonce}\">\n{}</script>", whole::script());
     }
     out.push_str("</body>\n</html>\n");

@@ -25,6 +25,8 @@ const PARTS: [&str; 7] = [
     include_str!("script/logs.js"),
     include_str!("script/main.js"),
 ];
+/// More operations than these make a page that no browser opens with pleasure: 100 MB.
+const MOST_OPERATIONS: usize = 5_000_000;
 /// Longest label of a fault, in characters.
 const LABEL_WIDTH: usize = 200;
 
@@ -66,6 +68,16 @@ const CONTROLS: &str = r#"<div id="explore" hidden>
 </div>
 "#;
 
+/// Whether the page has a timeline, and so needs the script.
+pub(super) fn has_timeline(beside: &Beside<'_>) -> bool {
+    let count = |history: &History| history.ops.len() + history.deliveries.len();
+    beside.history.is_some_and(|history| fits(count(history)))
+}
+
+fn fits(operations: usize) -> bool {
+    (1..=MOST_OPERATIONS).contains(&operations)
+}
+
 /// The section, and below it the data it is drawn from.
 pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
     let Some(history) = beside.history.filter(|history| !history.ops.is_empty()) else {
@@ -77,11 +89,21 @@ pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
         };
     };
     let mut out = String::from("<section id=\"whole\"><h2>The whole run</h2>\n");
-    out.push_str(
-        "<noscript><p class=\"missing\">Scripts are off, so the timeline of all operations, its filters and the details of \
-         each operation are missing here. Everything else on this page is whole; history.jsonl has every operation.</p></noscript>\n",
-    );
-    out.push_str(CONTROLS);
+    let timeline = has_timeline(beside);
+    if timeline {
+        out.push_str(
+            "<noscript><p class=\"missing\">Scripts are off, so the timeline of all operations, its filters and the details of \
+             each operation are missing here. Everything else on this page is whole; history.jsonl has every operation.</p></noscript>\n",
+        );
+        out.push_str(CONTROLS);
+    } else {
+        let _ = writeln!(
+            out,
+            "<p class=\"missing\">This run has {} operations. A page carries {MOST_OPERATIONS} at most, so the timeline is left \
+             out; the pictures are of all operations, and history.jsonl has them.</p>",
+            history.ops.len() + history.deliveries.len()
+        );
+    }
     let still: String = series::pictures(history)
         .into_iter()
         .map(|(_, caption, svg)| {
@@ -91,6 +113,9 @@ pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
     let _ = writeln!(out, "<div id=\"still\">{still}</div>");
     out.push_str(&logs(&beside.logs));
     out.push_str("</section>\n");
+    if !timeline {
+        return out;
+    }
     let tables = columns::embed(history, &mut out);
     let _ = writeln!(
         out,
@@ -137,8 +162,8 @@ fn logs(logs: &[NodeLog]) -> String {
         return String::new();
     }
     let mut out = String::from(
-        "<h3>Node logs</h3>\n<p class=\"faint\">What each node printed, with the second it was received. Choose an operation, \
-         and every log scrolls to that moment; click a line, and the timeline does.</p>\n<div class=\"logs\">\n",
+        "<h3>Node logs</h3>\n<p class=\"faint\">What each node printed, with the second it was received. <span class=\"scripted\" hidden>Choose an \
+         operation, and every log scrolls to that moment; click a line, and the timeline does.</span></p>\n<div class=\"logs\">\n",
     );
     for log in logs {
         let cut = match log.left_out {
@@ -159,4 +184,16 @@ fn logs(logs: &[NodeLog]) -> String {
     }
     out.push_str("</div>\n");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_carries_millions_but_not_any_number() {
+        assert!(
+            !fits(0) && fits(1) && fits(1_000_000) && fits(MOST_OPERATIONS) && !fits(MOST_OPERATIONS + 1)
+        );
+    }
 }

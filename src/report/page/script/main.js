@@ -23,9 +23,9 @@ function drawAll() {
   const width = view.to - view.from;
   const of = shown.length === ops.n ? count(ops.n) : `${count(shown.length)} of ${count(ops.n)}`;
   const inside = firstFrom(view.to) - firstFrom(view.from);
-  const hidden = rows.names.length > drawn.area.rows
+  const most = rows.names.length > drawn.area.rows
     ? ` Rows ${view.top + 1}–${view.top + drawn.area.rows} of ${count(rows.names.length)} (↑ ↓).` : '';
-  status.textContent = `${of} operations, ${count(inside)} of them from ${moment(view.from, width)} to ${moment(view.to, width)}.${hidden}`;
+  status.textContent = `${of} operations, ${count(inside)} of them from ${moment(view.from, width)} to ${moment(view.to, width)}.${most}`;
 }
 
 /** Says all there is to say of the chosen operation. */
@@ -140,6 +140,8 @@ function showProof(violation) {
   const places = [];
   for (let at = 0; at < ops.n; at++) if (ops.proof[at] && violation.ops.includes(ops.index[at])) places.push(at);
   if (!places.length) return;
+  // A filter that hides one of them would show half a proof.
+  if (places.some((place) => shown[lowerPlace(place)] !== place)) actions.clear();
   const from = ops.begun[places[0]];
   const to = places.reduce((latest, at) => Math.max(latest, ops.end[at] === Infinity ? ops.begun[at] : ops.end[at]), from);
   const margin = Math.max(500, (to - from) * 0.1);
@@ -307,6 +309,7 @@ function start() {
   document.querySelector('.of-proofs').hidden = !meta.violations.length;
   document.getElementById('explore').hidden = false;
   document.getElementById('still').hidden = true;
+  document.querySelectorAll('.scripted').forEach((element) => (element.hidden = false));
   listen();
   onLogLine(goTo);
   addButtons();

@@ -17,7 +17,8 @@ let drawn = { bars: [], counts: null };
 
 function drawTimeline() {
   const head = meta.faults.length ? 4 + FAULT_NAME * faultLines : 8;
-  const fits = Math.min(rows.names.length, 24);
+  if (!rows.whole) arrange();
+  const fits = Math.min(rows.names.length, MOST_ROWS);
   const rowHeight = Math.max(LOWEST_ROW, Math.min(84, Math.floor(320 / Math.max(1, fits))));
   const height = head + Math.max(1, fits) * rowHeight + 22;
   const area = prepare(timeline, height);

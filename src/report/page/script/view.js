@@ -9,6 +9,8 @@ const view = { ...whole, rows: 'node', top: 0, chosen: -1 };
 const filter = { node: null, f: null, outcome: null, key: null, process: null, proof: false };
 /** The narrowest part that can be looked at, µs. */
 const NARROWEST = 20;
+/** Most rows that are drawn at once. */
+const MOST_ROWS = 24;
 /** Operations in a block of `blockEnd`. */
 const BLOCK = 512;
 
@@ -17,8 +19,8 @@ const room = new Uint32Array(ops.n);
 let shown = room;
 /** The latest end in each block of `shown`: what began long ago may still be going on. */
 let blockEnd = new Float64Array(0);
-/** The rows there are: names, and each operation's row by its group. */
-let rows = { names: [], place: new Int32Array(0) };
+/** The rows there are: names, and each operation's row by its group; `whole`: they do not depend on the part that is shown. */
+let rows = { names: [], place: new Int32Array(0), whole: true };
 
 function select() {
   let count = 0;
@@ -38,6 +40,7 @@ function select() {
     const block = (at / BLOCK) | 0;
     if (ops.end[shown[at]] > blockEnd[block]) blockEnd[block] = ops.end[shown[at]];
   }
+  view.top = 0;
   arrange();
 }
 
@@ -90,22 +93,45 @@ function groupsBy(what) {
   return groups[what];
 }
 
-/** Makes the rows anew: one for each group that has an operation shown. */
-function arrange() {
-  const { of, names } = groupsBy(view.rows);
-  const there = new Uint8Array(names.length);
-  for (let at = 0; at < shown.length; at++) there[of[shown[at]]] = 1;
-  const order = [];
-  for (let group = 0; group < names.length; group++) if (there[group]) order.push(group);
-  // Nodes stand in the workload's order.
-  if (view.rows !== 'node') {
-    const compare = new Intl.Collator('en', { numeric: true }).compare;
-    order.sort((left, right) => compare(names[left], names[right]));
+/** Groups in the order of their rows: nodes as the workload has them, else by name, numbers as numbers. */
+function orderOf(group) {
+  if (!group.order) {
+    group.order = group.names.map((_, place) => place);
+    if (view.rows !== 'node') {
+      const compare = new Intl.Collator('en', { numeric: true }).compare;
+      group.order.sort((left, right) => compare(group.names[left], group.names[right]));
+    }
   }
-  const place = new Int32Array(names.length).fill(-1);
-  order.forEach((group, row) => (place[group] = row));
-  rows = { names: order.map((group) => names[group]), place, of };
-  view.top = 0;
+  return group.order;
+}
+
+/**
+ * Makes the rows anew: one for each group that has an operation shown. Where that would be many (clients get a new process
+ * after each unknown outcome), only those that have one in the part that is shown.
+ */
+function arrange() {
+  const group = groupsBy(view.rows);
+  const present = new Uint8Array(group.names.length);
+  let there = 0;
+  const add = (op) => {
+    there += 1 - present[group.of[op]];
+    present[group.of[op]] = 1;
+  };
+  for (let at = 0; at < shown.length; at++) add(shown[at]);
+  const many = there > MOST_ROWS;
+  if (many) {
+    present.fill(0);
+    for (let at = firstFrom(view.from), to = firstFrom(view.to); at < to; at++) add(shown[at]);
+    goingOnAt(view.from, 10000).forEach(add);
+  }
+  const place = new Int32Array(group.names.length).fill(-1);
+  const names = [];
+  for (const at of orderOf(group)) {
+    if (!present[at]) continue;
+    place[at] = names.length;
+    names.push(group.names[at]);
+  }
+  rows = { names, place, of: group.of, whole: !many };
 }
 
 function show(from, to) {

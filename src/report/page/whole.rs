@@ -80,14 +80,22 @@ fn fits(operations: usize) -> bool {
 
 /// The section, and below it the data it is drawn from.
 pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
-    let Some(history) = beside.history.filter(|history| !history.ops.is_empty()) else {
-        return match beside.history {
-            Some(_) => String::new(),
-            None => "<section><h2>The whole run</h2>\n<p>The history was not at hand when this page was made, so it has no \
-                     timeline; <code>harness report</code> makes one of a run's folder.</p></section>\n"
-                .to_owned(),
-        };
+    let logs = logs(&beside.logs);
+    let Some(history) = beside.history else {
+        return format!(
+            "<section><h2>The whole run</h2>\n<p>The history was not at hand when this page was made, so it has no timeline; \
+             <code>harness report</code> makes one of a run's folder.</p>\n{logs}</section>\n"
+        );
     };
+    let operations = history.ops.len() + history.deliveries.len();
+    if operations == 0 {
+        // Of a system that never came up the logs are what there is.
+        let none = "<p>There are no operations: nothing was asked of the nodes.</p>";
+        return match logs.is_empty() {
+            true => String::new(),
+            false => format!("<section><h2>The whole run</h2>\n{none}\n{logs}</section>\n"),
+        };
+    }
     let mut out = String::from("<section id=\"whole\"><h2>The whole run</h2>\n");
     let timeline = has_timeline(beside);
     if timeline {
@@ -99,9 +107,8 @@ pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
     } else {
         let _ = writeln!(
             out,
-            "<p class=\"missing\">This run has {} operations. A page carries {MOST_OPERATIONS} at most, so the timeline is left \
-             out; the pictures are of all operations, and history.jsonl has them.</p>",
-            history.ops.len() + history.deliveries.len()
+            "<p class=\"missing\">This run has {operations} operations. A page carries {MOST_OPERATIONS} at most, so the timeline is left \
+             out; the pictures are of all operations, and history.jsonl has them.</p>"
         );
     }
     let still: String = series::pictures(history)
@@ -111,7 +118,7 @@ pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
         })
         .collect();
     let _ = writeln!(out, "<div id=\"still\">{still}</div>");
-    out.push_str(&logs(&beside.logs));
+    out.push_str(&logs);
     out.push_str("</section>\n");
     if !timeline {
         return out;

@@ -182,6 +182,7 @@ fn pictures_are_files_of_their_own() {
 fn without_a_script_there_are_still_pictures() {
     let history = history();
     let results = Results::build(&history, vec![staleness()], facts());
+    let empty = History::default();
     let html = page::render(&results, &Beside { history: Some(&history), ..Beside::default() });
     let without = &html[html.find("<noscript>").unwrap()..];
     assert!(without.contains("Scripts are off") && without.contains("history.jsonl has every operation"));
@@ -192,6 +193,13 @@ fn without_a_script_there_are_still_pictures() {
         !html.contains("http:") && !html.contains("https:") && !html.contains("//cdn"),
         "needs nothing else"
     );
+    // Of nodes that never came up there are the logs.
+    let log =
+        page::NodeLog { node: "A".into(), text: "     0.010 err  no <such> port\n".into(), left_out: 2048 };
+    let beside = Beside { history: Some(&empty), logs: vec![log], workload: None };
+    let empty = page::render(&results, &beside);
+    assert!(empty.contains("nothing was asked of the nodes") && empty.contains("no &lt;such&gt; port"));
+    assert!(empty.contains("the first 2 KiB are left out") && !empty.contains("<script"));
     // And where the history was not at hand.
     let html = page::render(&results, &Beside::default());
     assert!(html.contains("so it has no timeline") && !html.contains("<script"));

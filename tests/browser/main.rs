@@ -77,7 +77,7 @@ fn history(count: usize, seconds: u64, keys: u32) -> History {
         began_ns: from * second,
         ended_ns: Some(to * second),
         took_effect: true,
-        evidence: json!({}),
+        evidence: json!({"exits": {"B": {"pid": 4012, "signal": 9, "code": null}}}),
     };
     History {
         contract: Contract { nodes: NODES.map(str::to_owned).to_vec(), ..Contract::default() },
@@ -285,7 +285,13 @@ fn the_page_shows_what_the_history_has() {
     browser.mouse("mouseWheel", at(500.0, 100.0), -400);
     browser.timed("0");
     assert_ne!(status(&mut browser), dragged);
+    // Over a fault's name: what it was, and what shows that it was there.
     browser.press("Escape");
+    browser.press("Home");
+    let width = browser.eval("document.getElementById('timeline').clientWidth").as_f64().unwrap();
+    browser.mouse("mouseMoved", at(64.0 + (width - 74.0) * 4.0 / 13.1, 6.0), 0);
+    let fault = browser.eval("document.getElementById('tip').textContent").as_str().unwrap().to_owned();
+    assert!(fault.starts_with("kill B, 3.0 s to 5.0 s: ") && fault.contains("signal 9"), "{fault}");
 
     // From a violation to its operations, and the logs to the moment.
     browser.eval("document.querySelector('.violation button').click()");

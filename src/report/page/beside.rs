@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::history::History;
@@ -82,12 +83,14 @@ fn head(path: &Path) -> io::Result<String> {
     Ok(lossy(&bytes))
 }
 
-/// Not a pipe or device, on which reading would wait for ever.
+/// Opens a plain file. Not a pipe, on which reading would wait for ever, and no link: what a node could put in the place of a
+/// file of ours must not bring another file into the page.
 fn regular(path: &Path) -> io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file")),
     }
-    File::open(path)
 }
 
 #[cfg(test)]
@@ -103,7 +106,9 @@ mod tests {
         std::fs::write(nodes.join("A.log"), &lines).unwrap();
         std::fs::write(nodes.join("B.log"), "     0.001 out  \u{fffd} short").unwrap();
         std::fs::write(folder.path().join("secret.log"), "no").unwrap();
-        let beside = Beside::read(folder.path(), &["A", "B", "C", "../secret"], None);
+        std::os::unix::fs::symlink("../secret.log", nodes.join("D.log")).unwrap();
+        nix::unistd::mkfifo(&nodes.join("E.log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let beside = Beside::read(folder.path(), &["A", "B", "C", "D", "E", "../secret"], None);
         let names: Vec<&str> = beside.logs.iter().map(|log| log.node.as_str()).collect();
         assert_eq!(names, ["A", "B"]);
         let long = &beside.logs[0];

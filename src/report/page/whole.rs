@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::beside::{Beside, NodeLog};
 use super::{columns, series, shown};
 use crate::history::{Fault, History};
+use crate::report::evidence::of_fault;
 use crate::report::results::Results;
 use crate::report::style::{clean, one_line};
 use crate::report::violations;
@@ -160,6 +161,7 @@ fn fault(fault: &Fault) -> Json {
         "from": fault.began_ns / 1000,
         "to": fault.ended_ns.map(|ns| ns / 1000),
         "nodes": nodes,
+        "evidence": clean(&one_line(&of_fault(&fault.evidence), LABEL_WIDTH)),
     })
 }
 

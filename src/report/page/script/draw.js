@@ -102,7 +102,7 @@ function drawFaults(area, top, bottom, names, part = view) {
 function drawTimes(area, bottom) {
   const { context } = area;
   const width = view.to - view.from;
-  const most = Math.max(2, (area.right - area.left) / 110);
+  const most = Math.max(3, (area.right - area.left) / 100);
   const rough = width / most;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);

@@ -242,7 +242,11 @@ function drawOverview() {
 /** What is under the pointer: an operation, or how many there are, as text; null: nothing. */
 function under(x, y) {
   const { area, bars, counts } = drawn;
-  if (!area || x < area.left || x > area.right || y < area.head) return null;
+  if (!area || x < area.left || x > area.right) return null;
+  if (y < area.head) {
+    const faults = faultsAt(timeAt(area, x), timeAt(area, x));
+    return faults.length ? { text: faults.map(faultInWords).join('\n') } : null;
+  }
   for (let at = bars.length - 1; at >= 0; at--) {
     const [op, left, right, top, bottom] = bars[at];
     if (x >= left - 2 && x <= right + 2 && y >= top - 1 && y <= bottom + 1) return { op };

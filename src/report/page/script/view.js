@@ -222,6 +222,12 @@ function faultsAt(from, to) {
   return meta.faults.filter((fault) => fault.from <= to && (fault.to === null || fault.to >= from));
 }
 
+/** `kill B, 3.0 s to 7.0 s: B ended by signal 9` */
+function faultInWords(fault) {
+  const end = fault.to === null ? 'the end' : moment(fault.to, 1e7);
+  return fault.label + ', ' + moment(fault.from, 1e7) + ' to ' + end + (fault.evidence ? ': ' + fault.evidence : '');
+}
+
 /** All there is to say of an operation, as [name, text] pairs. */
 function details(op) {
   const node = ops.node[op] ? meta.nodes[ops.node[op] - 1] : '?';

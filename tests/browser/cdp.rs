@@ -6,12 +6,16 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
 /// How long an answer may take on a machine that is busy with something else.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// One browser at a time: each wants all of a small machine, and two would measure each other.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// The browser's program, where there is one.
 pub fn program() -> Option<PathBuf> {
@@ -31,17 +35,21 @@ pub struct Browser {
     last_id: u64,
     /// Profile and pipes; removed with the browser.
     _folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Browser {
     /// Starts one with an empty page. `None`, and a line that says so, where there is no browser.
     pub fn start() -> Option<Browser> {
         let Some(program) = program() else {
-            eprintln!(
-                "SKIPPED: no chromium, chromium-browser or google-chrome in PATH; the page was not tried in a browser"
+            // Past the test runner, which keeps what passing tests print to itself.
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped: no chromium, chromium-browser or google-chrome in PATH; the page was not tried in a browser"
             );
             return None;
         };
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let pipe = |name: &str| {
             let path = folder.path().join(name);
@@ -85,6 +93,7 @@ impl Browser {
             session: None,
             last_id: 0,
             _folder: folder,
+            _turn: turn,
         };
         let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let attached =

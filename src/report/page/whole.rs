@@ -100,10 +100,6 @@ pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
     let mut out = String::from("<section id=\"whole\"><h2>The whole run</h2>\n");
     let timeline = has_timeline(beside);
     if timeline {
-        out.push_str(
-            "<noscript><p class=\"missing\">Scripts are off, so the timeline of all operations, its filters and the details of \
-             each operation are missing here. Everything else on this page is whole; history.jsonl has every operation.</p></noscript>\n",
-        );
         out.push_str(CONTROLS);
     } else {
         let _ = writeln!(
@@ -118,7 +114,16 @@ pub(super) fn section(results: &Results, beside: &Beside<'_>) -> String {
             format!("<figure tabindex=\"0\">{svg}<figcaption>{}</figcaption></figure>\n", shown(&caption))
         })
         .collect();
-    let _ = writeln!(out, "<div id=\"still\">{still}</div>");
+    // Not in a noscript element: some viewers (Jenkins, by its policy) block scripts without switching them off.
+    let missing = match timeline {
+        true => {
+            "<p class=\"missing\">The script of this page has not run: scripts are off, or blocked where it is shown. The timeline of \
+             all operations, its filters and the details of each operation are missing therefore. Everything else is whole, and \
+             history.jsonl has every operation.</p>\n"
+        }
+        false => "",
+    };
+    let _ = writeln!(out, "<div id=\"still\">{missing}{still}</div>");
     out.push_str(&logs);
     out.push_str("</section>\n");
     if !timeline {

@@ -184,11 +184,13 @@ fn without_a_script_there_are_still_pictures() {
     let results = Results::build(&history, vec![staleness()], facts());
     let empty = History::default();
     let html = page::render(&results, &Beside { history: Some(&history), ..Beside::default() });
-    let without = &html[html.find("<noscript>").unwrap()..];
-    assert!(without.contains("Scripts are off") && without.contains("history.jsonl has every operation"));
     assert!(html.contains("<div id=\"explore\" hidden>"), "controls that do nothing are not shown");
     let still = &html[html.find("<div id=\"still\">").unwrap()..];
-    assert!(still[..still.find("</div>").unwrap()].contains("<svg class=\"diagram\""));
+    let still = &still[..still.find("</div>").unwrap()];
+    assert!(
+        still.contains("scripts are off, or blocked") && still.contains("history.jsonl has every operation")
+    );
+    assert!(still.contains("<svg class=\"diagram\""));
     assert!(
         !html.contains("http:") && !html.contains("https:") && !html.contains("//cdn"),
         "needs nothing else"

@@ -79,7 +79,7 @@ function decode() {
     node: new Uint16Array(n),
     key: new Uint32Array(n),
     value: new Float64Array(n),
-    origin: new Uint16Array(n),
+    origin: new Uint32Array(n),
     ts: new Float64Array(n),
     /** Timestamps that are no integers, as text. */
     oddTs: new Map(),

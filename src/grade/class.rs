@@ -97,28 +97,38 @@ struct State {
 pub fn grade(grading: &Grading<'_>) -> Result<Option<Class>, GradeError> {
     let (journal, known) = Journal::open(grading.out)?;
     let state = Mutex::new(State { journal, known, again: Vec::new(), failed: None });
-    let ready = make_ready(grading, &state)?;
     let items: BTreeMap<&str, &Item> =
         grading.rubric.items.iter().map(|item| (item.name.as_str(), item)).collect();
     let all = units(grading);
+    forget_others(grading, &mut lock(&state).known)?;
     let open: Vec<UnitId> = {
         let known = &lock(&state).known;
         let refused =
-            |id: &UnitId| known.prepared.get(&id.submission).is_none_or(|one| one.refused.is_some());
+            |id: &UnitId| known.prepared.get(&id.submission).is_some_and(|one| one.refused.is_some());
         all.iter().filter(|id| !known.units.contains_key(*id) && !refused(id)).cloned().collect()
     };
     (grading.tell)(&Event::Counted(all.len() - open.len(), all.len()));
     let watch = HostWatch::start();
-    let todo = |ids: Vec<UnitId>, attempts| -> VecDeque<Todo<'_>> {
-        ids.into_iter()
-            .filter_map(|id| Some(Todo { item: items.get(id.item.as_str())?, id, attempts }))
-            .collect()
+    let ready = Mutex::new(BTreeMap::new());
+    let todo = |ids: Vec<UnitId>, attempts| -> VecDeque<Vec<Todo<'_>>> {
+        let todo =
+            ids.into_iter().filter_map(|id| Some(Todo { item: items.get(id.item.as_str())?, id, attempts }));
+        let todo: Vec<Todo<'_>> = todo.collect();
+        let mut groups: Vec<Vec<Todo<'_>>> = Vec::new();
+        for one in todo {
+            match groups.last_mut().filter(|group| group[0].id.submission == one.id.submission) {
+                Some(group) => group.push(one),
+                None => groups.push(vec![one]),
+            }
+        }
+        groups.into()
     };
     let mut queue = todo(open, 1);
     let mut jobs = grading.jobs.max(1);
     for attempt in 1..=ATTEMPTS {
         work(grading, &state, &ready, &watch, Mutex::new(queue), jobs);
-        let again = std::mem::take(&mut lock(&state).again);
+        let mut again = std::mem::take(&mut lock(&state).again);
+        again.sort();
         queue = todo(again, attempt + 1);
         jobs = 1;
     }
@@ -150,50 +160,87 @@ fn units(grading: &Grading<'_>) -> Vec<UnitId> {
     units
 }
 
-fn make_ready(grading: &Grading<'_>, state: &Mutex<State>) -> Result<BTreeMap<String, Ready>, GradeError> {
-    let mut ready = BTreeMap::new();
+/// Of a submission that was handed in anew nothing is known.
+fn forget_others(grading: &Grading<'_>, known: &mut Known) -> Result<(), GradeError> {
     for submission in grading.submissions {
-        if (grading.stop)() {
-            break;
+        let fingerprint = prepare::fingerprint(submission, &grading.rubric.submission)
+            .map_err(|source| GradeError::Io { what: submission.path.display().to_string(), source })?;
+        if known.prepared.get(&submission.name).is_none_or(|one| one.fingerprint != fingerprint) {
+            known.prepared.remove(&submission.name);
+            known.units.retain(|unit, _| unit.submission != submission.name);
         }
-        let work = folder_of(grading.out, &submission.name).join("work");
-        let made = prepare::prepare(submission, &grading.rubric.submission, &work, grading.stop);
-        let made = made
-            .map_err(|source| GradeError::Io { what: format!("submission {}", submission.name), source })?;
-        if (grading.stop)() {
-            break;
-        }
-        if let Some(why) = &made.prepared.refused {
-            (grading.tell)(&Event::Refused(&submission.name, why));
-        }
-        let mut state = lock(state);
-        if state.known.prepared.get(&submission.name) != Some(&made.prepared) {
-            let record = Record::Prepared(made.prepared.clone());
-            state.journal.write(&record)?;
-            state.known.learn(record);
-        }
-        ready.insert(submission.name.clone(), made);
     }
-    Ok(ready)
+    Ok(())
 }
 
-/// Carries out what is in the queue.
+/// Makes a submission ready; `Ok(None)`: it cannot be run, or somebody wants an end.
+fn make_ready(grading: &Grading<'_>, state: &Mutex<State>, name: &str) -> Result<Option<Ready>, GradeError> {
+    let Some(submission) = grading.submissions.iter().find(|submission| submission.name == name) else {
+        return Ok(None);
+    };
+    let work = folder_of(grading.out, name).join("work");
+    let made = prepare::prepare(submission, &grading.rubric.submission, &work, grading.stop);
+    let made = made.map_err(|source| GradeError::Io { what: format!("submission {name}"), source })?;
+    if (grading.stop)() {
+        return Ok(None);
+    }
+    if let Some(why) = &made.prepared.refused {
+        (grading.tell)(&Event::Refused(name, why));
+    }
+    let mut state = lock(state);
+    if state.known.prepared.get(name) != Some(&made.prepared) {
+        let record = Record::Prepared(made.prepared.clone());
+        state.journal.write(&record)?;
+        state.known.learn(record);
+    }
+    publish(grading, &state, name)?;
+    Ok(made.prepared.refused.is_none().then_some(made))
+}
+
+/// Writes what is known of a submission so far.
+fn publish(grading: &Grading<'_>, state: &State, name: &str) -> Result<(), GradeError> {
+    let names = [name.to_owned()];
+    if let Some(scored) = score(grading.rubric, &names, &state.known).submissions.first() {
+        outputs::write_one(grading.rubric, scored, &state.known, grading.out)?;
+    }
+    Ok(())
+}
+
+/// Carries out what is in the queue. A submission's units share its folder, so that one worker runs them one after another.
 fn work(
     grading: &Grading<'_>,
     state: &Mutex<State>,
-    ready: &BTreeMap<String, Ready>,
+    ready: &Mutex<BTreeMap<String, Ready>>,
     watch: &HostWatch,
-    queue: Mutex<VecDeque<Todo<'_>>>,
+    queue: Mutex<VecDeque<Vec<Todo<'_>>>>,
     jobs: usize,
 ) {
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let ready = || ready.lock().unwrap_or_else(PoisonError::into_inner);
+    let group = |todo: &[Todo<'_>]| -> Result<(), GradeError> {
+        let Some(first) = todo.first() else { return Ok(()) };
+        let name = &first.id.submission;
+        let kept = ready().remove(name);
+        let made = match kept {
+            None => make_ready(grading, state, name)?,
+            made => made,
+        };
+        let Some(mut made) = made else { return Ok(()) };
+        for todo in todo {
+            if (grading.stop)() || lock(state).failed.is_some() {
+                return Ok(());
+            }
+            one(grading, state, &mut made, watch, todo)?;
+        }
+        ready().insert(name.clone(), made);
+        Ok(())
+    };
     let worker = || {
         while let Some(todo) = next() {
             if (grading.stop)() || lock(state).failed.is_some() {
                 return;
             }
-            let Some(ready) = ready.get(&todo.id.submission) else { continue };
-            if let Err(error) = one(grading, state, ready, watch, &todo) {
+            if let Err(error) = group(&todo) {
                 lock(state).failed.get_or_insert(error);
                 return;
             }
@@ -209,10 +256,12 @@ fn work(
 fn one(
     grading: &Grading<'_>,
     state: &Mutex<State>,
-    ready: &Ready,
+    ready: &mut Ready,
     watch: &HostWatch,
     todo: &Todo<'_>,
 ) -> Result<(), GradeError> {
+    let name = &todo.id.submission;
+    ready.restore().map_err(|source| GradeError::Io { what: format!("the folder of {name}"), source })?;
     let node = prepare::node_command(&grading.rubric.submission, &ready.dir);
     let (rubric, item) = (grading.rubric, todo.item);
     let unit = Unit { rubric, item, repeat: todo.id.repeat, node: &node, own_network: grading.own_network };
@@ -256,11 +305,7 @@ fn one(
     let record = Record::Unit(record);
     state.journal.write(&record)?;
     state.known.learn(record);
-    let name = std::slice::from_ref(&todo.id.submission);
-    if let Some(scored) = score(rubric, name, &state.known).submissions.first() {
-        outputs::write_one(rubric, scored, &state.known, grading.out)?;
-    }
-    Ok(())
+    publish(grading, &state, name)
 }
 
 fn relative(path: &Path, base: &Path) -> String {

@@ -82,7 +82,8 @@ pub fn conduct(
     let (out, err) = (folder.join("run.json"), folder.join("run.log"));
     let mut command = Command::new(harness);
     command.args(unit.arguments(unit.node, &unit.item.workload)).args(["--json", "--quiet", "--results"]);
-    command.arg(folder.join("results")).envs(&unit.rubric.submission.env).env_remove("GITHUB_ACTIONS");
+    super::child::clean_environment(&mut command);
+    command.arg(folder.join("results")).envs(&unit.rubric.submission.env);
     command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
     if unit.own_network {
         // Where it notes which ports are taken: those of its own network, and what its nodes leave goes with it.

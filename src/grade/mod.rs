@@ -7,9 +7,11 @@
 
 pub mod blame;
 pub mod cell;
+mod child;
 pub mod class;
 pub mod conduct;
 pub mod discover;
+mod hash;
 pub mod host;
 pub mod journal;
 pub mod outputs;
@@ -18,6 +20,7 @@ pub mod prepare;
 pub mod record;
 pub mod rubric;
 pub mod score;
+mod tree;
 pub mod unpack;
 
 pub use record::{CheckMark, Found, HostLoad, Mark, Prepared, Record, UnitId, UnitRecord};

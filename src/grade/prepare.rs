@@ -1,9 +1,7 @@
 //! Making a submission ready: a copy of its own, looked over, and built.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::hash::Hasher;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::discover::Submission;
 use super::record::Prepared;
 use super::rubric::SubmissionRules;
-use super::unpack;
+use super::tree::{self, State, TreeError};
+use super::{child, hash, unpack};
 
 /// The last lines of a build that are shown.
 const LOG_LINES: usize = 20;
@@ -24,8 +23,48 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Ready {
     /// What the journal says.
     pub prepared: Prepared,
-    /// Its own folder.
+    /// Its own folder: always the same, as builds write their folder's path into what they make.
     pub dir: PathBuf,
+    code: PathBuf,
+    /// As `code` was when it had been built.
+    pristine: PathBuf,
+    state: State,
+}
+
+impl Ready {
+    /// Keeps what there is now, to be put back before each run.
+    fn keep(&mut self) -> io::Result<()> {
+        tree::copy(&self.code, &self.pristine, u64::MAX / 2).map_err(io::Error::other)?;
+        self.state = tree::state(&self.code)?;
+        Ok(())
+    }
+
+    /// Makes the folder what it was when it had been built: what one run left in it (data, a changed file) is not for the next
+    /// to find.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub fn restore(&mut self) -> io::Result<()> {
+        if tree::state(&self.code).is_ok_and(|state| state == self.state) {
+            return Ok(());
+        }
+        tree::remove(&self.code)?;
+        tree::copy(&self.pristine, &self.code, u64::MAX / 2).map_err(io::Error::other)?;
+        self.state = tree::state(&self.code)?;
+        Ok(())
+    }
+}
+
+/// What tells whether a submission is still the one that was graded.
+///
+/// # Errors
+/// It cannot be read.
+pub fn fingerprint(submission: &Submission, rules: &SubmissionRules) -> io::Result<String> {
+    if submission.path.is_dir() {
+        hash::folder(&submission.path, rules.max_size)
+    } else {
+        hash::file(&submission.path)
+    }
 }
 
 /// Copies or unpacks `submission` into `work` (made anew), looks for what the rules require, and builds it. `stop` tells
@@ -39,23 +78,22 @@ pub fn prepare(
     work: &Path,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> io::Result<Ready> {
-    if work.exists() {
-        fs::remove_dir_all(work)?;
-    }
-    let code = work.join("code");
+    tree::remove(work)?;
+    fs::create_dir_all(work)?;
+    let work = &work.canonicalize()?;
+    let (code, pristine) = (work.join("code"), work.join("pristine"));
     fs::create_dir_all(&code)?;
-    let code = code.canonicalize()?;
     let mut prepared = Prepared {
         submission: submission.name.clone(),
-        fingerprint: fingerprint(&submission.path)?,
+        fingerprint: fingerprint(submission, rules)?,
         refused: None,
         log: Vec::new(),
     };
     let taken = if submission.path.is_dir() {
-        copy(&submission.path, &code, &mut rules.max_size.clone()).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge => format!("it has more than {} bytes", rules.max_size),
-            _ => format!("it cannot be copied: {error}"),
-        })
+        match tree::copy(&submission.path, &code, rules.max_size) {
+            Err(TreeError::Io { error, .. }) => return Err(error),
+            taken => taken.map_err(|error| error.to_string()),
+        }
     } else {
         unpack::unpack(&submission.path, &code, rules.max_size).map_err(|error| error.to_string())
     };
@@ -70,79 +108,23 @@ pub fn prepare(
             prepared.log = tail(&log);
         }
     }
-    Ok(Ready { prepared, dir })
+    let mut ready = Ready { prepared, dir, code, pristine, state: State::default() };
+    if ready.prepared.refused.is_none() {
+        ready.keep()?;
+    }
+    Ok(ready)
 }
 
 fn missing(dir: &Path, requires: &[String]) -> Option<String> {
     let missing: Vec<&str> =
-        requires.iter().map(String::as_str).filter(|file| !dir.join(file).is_file()).collect();
+        requires.iter().map(String::as_str).filter(|file| !is_there(dir, file)).collect();
     (!missing.is_empty()).then(|| format!("it has no {}", missing.join(", no ")))
 }
 
-/// Copies files and folders; links are left out, as they may lead anywhere. `left` is how many bytes may still come.
-fn copy(from: &Path, to: &Path, left: &mut u64) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            fs::create_dir_all(&target)?;
-            copy(&entry.path(), &target, left)?;
-        } else if kind.is_file() {
-            let size = entry.metadata()?.len();
-            *left = left.checked_sub(size).ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-/// A number that changes with the names and contents of a submission's files.
-fn fingerprint(path: &Path) -> io::Result<String> {
-    let mut files = BTreeMap::new();
-    list(path, path, &mut files)?;
-    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-    let mut buffer = vec![0; 64 * 1024];
-    for (name, path) in files {
-        hash.write(name.as_bytes());
-        let mut file = File::open(path)?;
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                count => hash.write(&buffer[..count]),
-            }
-        }
-        hash.write(&[0]);
-    }
-    Ok(format!("{:016x}", hash.finish()))
-}
-
-fn list(root: &Path, path: &Path, files: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
-    if path.is_file() {
-        let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
-        files.insert(name, path.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_symlink() {
-            list(root, &entry.path(), files)?;
-        }
-    }
-    Ok(())
-}
-
-/// FNV-1a, 64 bits: the same on every machine and in every release, which the standard library's is not.
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
+/// Whether there is such a file, in the submission itself and not where a link leads.
+fn is_there(dir: &Path, file: &str) -> bool {
+    let found = dir.join(file).canonicalize();
+    found.is_ok_and(|found| found.is_file() && dir.canonicalize().is_ok_and(|dir| found.starts_with(dir)))
 }
 
 /// Builds in the submission's folder; nothing of it is left running.
@@ -159,6 +141,8 @@ fn build(
     let told = |error: io::Error| format!("the build `{command}` cannot be started: {error}");
     let output = File::create(log).map_err(told)?;
     let mut build = Command::new(program);
+    child::clean_environment(&mut build);
+    child::die_with_us(&mut build);
     build.args(arguments).current_dir(dir).envs(&rules.env).stdin(Stdio::null());
     build.stdout(output.try_clone().map_err(told)?).stderr(output).process_group(0);
     let mut child = build.spawn().map_err(told)?;

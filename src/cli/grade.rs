@@ -10,8 +10,9 @@ use clap::{Args, ValueEnum};
 use super::overrides::show_errors;
 use super::{EXIT_BROKEN, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
 use crate::grade::cell;
-use crate::grade::class::{self, Event, Grading};
+use crate::grade::class::{self, Event, GradeError, Grading};
 use crate::grade::discover::{self, Submission};
+use crate::grade::host;
 use crate::grade::journal::{JOURNAL, Known};
 use crate::grade::outputs;
 use crate::grade::score::{Class, Scored};
@@ -34,7 +35,7 @@ pub struct GradeArgs {
     /// Where grades, feedback and runs go [default: results/grade-NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Runs side by side [default: half as many as there are CPUs, at least one]
+    /// Runs side by side [default: one for every two CPUs, as far as memory goes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     /// Only this part of the class, as in 3/8; --merge brings the parts together
@@ -153,16 +154,17 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
         stop: &|| interrupt.asked(),
         tell: &|event| progress.tell(event),
     };
-    let class = class::grade(&grading).map_err(broken)?;
+    let class = class::grade(&grading).map_err(|error| match error {
+        GradeError::Node(_) => usage(error),
+        error => broken(error),
+    })?;
     let known = Known::read(&out.join(JOURNAL)).map_err(broken)?;
     Ok(class.map(|class| (class, known)))
 }
 
-/// Runs that wait for nodes most of the time bear company, but what they measure must not depend on it: half of the CPUs. Runs
-/// that need the same ports do not bear any.
+/// As many as the machine bears; of runs that need the same ports that is one.
 fn jobs(args: &GradeArgs, rubric: &Rubric, own_network: bool) -> usize {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.map_or((cpus / 2).max(1), usize::from);
+    let jobs = args.jobs.map_or_else(host::usual_jobs, usize::from);
     let fixed = rubric.items.iter().any(|item| item.fixed_ports);
     if fixed && !own_network && jobs > 1 {
         eprintln!(

@@ -6,10 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
-use super::blame::{self, Judged};
-use super::conduct::{self, Unit};
+use super::blame::{self, Judgement};
+use super::conduct::{self, End, Unit};
 use super::discover::Submission;
 use super::host::HostWatch;
 use super::journal::{Journal, JournalError, Known};
@@ -64,6 +63,9 @@ pub enum GradeError {
     /// An output.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The rubric's command does not work on this machine, whatever is handed in.
+    #[error("the rubric's `submission.node` cannot be run here: {0}")]
+    Node(String),
     /// The file system, or a process that could not be started.
     #[error("{what}: {source}")]
     Io {
@@ -105,7 +107,10 @@ pub fn grade(grading: &Grading<'_>) -> Result<Option<Class>, GradeError> {
         let known = &lock(&state).known;
         let refused =
             |id: &UnitId| known.prepared.get(&id.submission).is_some_and(|one| one.refused.is_some());
-        all.iter().filter(|id| !known.units.contains_key(*id) && !refused(id)).cloned().collect()
+        // What nobody could decide may be decided on a calmer day.
+        let decided = |unit: &UnitRecord| unit.checks.iter().all(|check| check.mark != Mark::Undecided);
+        let known_and_decided = |id: &UnitId| known.units.get(id).is_some_and(decided);
+        all.iter().filter(|id| !known_and_decided(id) && !refused(id)).cloned().collect()
     };
     (grading.tell)(&Event::Counted(all.len() - open.len(), all.len()));
     let watch = HostWatch::start();
@@ -180,9 +185,12 @@ fn make_ready(grading: &Grading<'_>, state: &Mutex<State>, name: &str) -> Result
     };
     let work = folder_of(grading.out, name).join("work");
     let made = prepare::prepare(submission, &grading.rubric.submission, &work, grading.stop);
-    let made = made.map_err(|source| GradeError::Io { what: format!("submission {name}"), source })?;
+    let mut made = made.map_err(|source| GradeError::Io { what: format!("submission {name}"), source })?;
     if (grading.stop)() {
         return Ok(None);
+    }
+    if made.prepared.refused.is_none() {
+        made.prepared.refused = prepare::cannot_start(grading.rubric, &made.dir).map_err(GradeError::Node)?;
     }
     if let Some(why) = &made.prepared.refused {
         (grading.tell)(&Event::Refused(name, why));
@@ -268,36 +276,36 @@ fn one(
     let folder = folder_of(grading.out, &todo.id.submission)
         .join("runs")
         .join(format!("{}-{}", item.name, todo.id.repeat));
-    let began = Instant::now();
-    let ended = conduct::conduct(&unit, grading.harness, &folder, grading.stop).map_err(|source| {
-        GradeError::Io { what: format!("cannot run {}", grading.harness.display()), source }
-    })?;
-    let Some(mut ended) = ended else { return Ok(()) };
-    let host = watch.since(began);
-    ended.overload = host.is_overload();
-    let judged = blame::judge(item, &ended, todo.attempts >= ATTEMPTS);
-    if judged.again && todo.attempts < ATTEMPTS {
-        let of_check =
-            || judged.checks.iter().find(|check| check.mark != Mark::Passed).map(|check| check.why.as_str());
-        let why = judged.why.first().map(String::as_str).or_else(of_check).unwrap_or_default();
-        (grading.tell)(&Event::Again(&todo.id, why));
+    let attempt =
+        conduct::conduct(&unit, grading.harness, &folder, watch, grading.stop).map_err(|source| {
+            GradeError::Io { what: format!("cannot run {}", grading.harness.display()), source }
+        })?;
+    if attempt.end == End::Interrupted {
+        return Ok(());
+    }
+    let is_alone = todo.attempts > 1 || grading.jobs == 1;
+    let Judgement { checks, why, log, again } = blame::judge(item, &attempt, todo.attempts, is_alone);
+    if let Some(reason) = again {
+        (grading.tell)(&Event::Again(&todo.id, &reason));
         lock(state).again.push(todo.id.clone());
         return Ok(());
     }
-    let Judged { checks, why, log, .. } = judged;
     let left = conduct::run_folder(&folder).unwrap_or(folder);
     let record = UnitRecord {
         unit: todo.id.clone(),
         seed: unit.seed(),
         attempts: todo.attempts,
-        exit_code: ended.exit_code,
+        exit_code: match attempt.end {
+            End::Code(code) => Some(code),
+            _ => None,
+        },
         checks,
         why,
         log,
         folder: relative(&left, &folder_of(grading.out, &todo.id.submission)),
         rerun: unit.rerun(&rubric.submission.node.replace(DIR, ".")),
-        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        host,
+        duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        host: attempt.weather.load,
         isolation: if grading.own_network { "network" } else { "none" }.to_owned(),
     };
     (grading.tell)(&Event::Done(&record));
@@ -312,3 +320,6 @@ fn relative(path: &Path, base: &Path) -> String {
     let inside: PathBuf = path.strip_prefix(base).map_or_else(|_| path.to_owned(), Path::to_owned);
     inside.display().to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::discover::Submission;
 use super::record::Prepared;
-use super::rubric::SubmissionRules;
+use super::rubric::{Rubric, SubmissionRules};
 use super::tree::{self, State, TreeError};
 use super::{child, hash, unpack};
+use crate::workload::{Overrides, Workload};
 
 /// The last lines of a build that are shown.
 const LOG_LINES: usize = 20;
@@ -179,6 +180,32 @@ fn tail(path: &Path) -> Vec<String> {
         .iter()
         .map(|line| line.chars().take(300).collect())
         .collect()
+}
+
+/// Why an item's workload cannot start a node of the submission in `dir`; `None`: all can.
+///
+/// # Errors
+/// What is missing is not in the submission: the rubric's command does not work here.
+pub fn cannot_start(rubric: &Rubric, dir: &Path) -> Result<Option<String>, String> {
+    for item in &rubric.items {
+        let overrides = Overrides {
+            node: Some(node_command(&rubric.submission, dir)),
+            vars: item.vars.clone(),
+            sets: item.set.clone(),
+            ..Overrides::default()
+        };
+        let Err(errors) = Workload::load(&item.workload, &overrides) else { continue };
+        let what = errors.list.first().map(|problem| match problem.label.as_str() {
+            "" => problem.title.clone(),
+            label => format!("{}; {label}", problem.title),
+        });
+        let (what, dir) = (what.unwrap_or_default(), dir.display().to_string());
+        if !what.contains(&dir) {
+            return Err(what);
+        }
+        return Ok(Some(what.replace(&format!("{dir}/"), "").replace(&dir, "the submission")));
+    }
+    Ok(None)
 }
 
 /// How a node of the submission starts.

@@ -10,7 +10,8 @@ use super::discover::Submission;
 use super::record::Prepared;
 use super::rubric::{Rubric, SubmissionRules};
 use super::tree::{self, State, TreeError};
-use super::{child, hash, unpack};
+use super::unpack::{self, UnpackError};
+use super::{child, hash};
 use crate::workload::{Overrides, Workload};
 
 /// The last lines of a build that are shown.
@@ -96,7 +97,11 @@ pub fn prepare(
             taken => taken.map_err(|error| error.to_string()),
         }
     } else {
-        unpack::unpack(&submission.path, &code, rules.max_size).map_err(|error| error.to_string())
+        match unpack::unpack(&submission.path, &code, rules.max_size) {
+            // Our own disk, and no fault of the submission.
+            Err(UnpackError::Io { error, .. }) => return Err(error),
+            taken => taken.map_err(|error| format!("the archive cannot be used: {error}")),
+        }
     };
     let dir = unpack::root(&code);
     let refused = taken.err().or_else(|| missing(&dir, &rules.requires));

@@ -13,8 +13,9 @@ use super::discover::Submission;
 use super::host::HostWatch;
 use super::journal::{Journal, JournalError, Known};
 use super::outputs::{self, OutputError, folder_of};
+use super::plan::Bases;
 use super::prepare::{self, Ready};
-use super::record::{Mark, Record, UnitId, UnitRecord};
+use super::record::{Mark, Part, Record, UnitId, UnitRecord};
 use super::rubric::{DIR, Item, Rubric};
 use super::score::{Class, score};
 
@@ -29,6 +30,8 @@ pub struct Grading<'a> {
     pub submissions: &'a [Submission],
     /// Where everything goes; it exists.
     pub out: &'a Path,
+    /// Which part of which class they are.
+    pub part: Part,
     /// Runs side by side.
     pub jobs: usize,
     /// Whether each run gets a network of its own.
@@ -63,6 +66,18 @@ pub enum GradeError {
     /// An output.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The folder is of another part.
+    #[error(
+        "{out} holds part {there} of a class, and not {here}: choose another --out, or --fresh to begin again"
+    )]
+    OtherPart {
+        /// The folder.
+        out: String,
+        /// What is there.
+        there: String,
+        /// What was asked for.
+        here: String,
+    },
     /// The rubric's command does not work on this machine, whatever is handed in.
     #[error("the rubric's `submission.node` cannot be run here: {0}")]
     Node(String),
@@ -97,7 +112,10 @@ struct State {
 /// # Errors
 /// [`GradeError`]: our own failure; what is known is in the journal.
 pub fn grade(grading: &Grading<'_>) -> Result<Option<Class>, GradeError> {
-    let (journal, known) = Journal::open(grading.out)?;
+    let (mut journal, mut known) = Journal::open(grading.out)?;
+    take_part(grading, &mut journal, &mut known)?;
+    let bases = Bases::of(grading.rubric);
+    known.units.retain(|_, unit| bases.still_hold(unit));
     let state = Mutex::new(State { journal, known, again: Vec::new(), failed: None });
     let items: BTreeMap<&str, &Item> =
         grading.rubric.items.iter().map(|item| (item.name.as_str(), item)).collect();
@@ -131,7 +149,7 @@ pub fn grade(grading: &Grading<'_>) -> Result<Option<Class>, GradeError> {
     let mut queue = todo(open, 1);
     let mut jobs = grading.jobs.max(1);
     for attempt in 1..=ATTEMPTS {
-        work(grading, &state, &ready, &watch, Mutex::new(queue), jobs);
+        work(grading, &state, &ready, (&watch, &bases), Mutex::new(queue), jobs);
         let mut again = std::mem::take(&mut lock(&state).again);
         again.sort();
         queue = todo(again, attempt + 1);
@@ -163,6 +181,24 @@ fn units(grading: &Grading<'_>) -> Vec<UnitId> {
         }
     }
     units
+}
+
+/// Sees that the folder is of this part of a class, and says so in it. Who hands in later may join.
+fn take_part(grading: &Grading<'_>, journal: &mut Journal, known: &mut Known) -> Result<(), GradeError> {
+    let Part { which, of, .. } = grading.part;
+    if let Some(part) = known.part.as_ref().filter(|part| (part.which, part.of) != (which, of)) {
+        return Err(GradeError::OtherPart {
+            out: grading.out.display().to_string(),
+            there: format!("{}/{}", part.which, part.of),
+            here: format!("{which}/{of}"),
+        });
+    }
+    if known.part.as_ref() != Some(&grading.part) {
+        let record = Record::Part(grading.part.clone());
+        journal.write(&record)?;
+        known.learn(record);
+    }
+    Ok(())
 }
 
 /// Of a submission that was handed in anew nothing is known.
@@ -219,7 +255,7 @@ fn work(
     grading: &Grading<'_>,
     state: &Mutex<State>,
     ready: &Mutex<BTreeMap<String, Ready>>,
-    watch: &HostWatch,
+    beside: (&HostWatch, &Bases),
     queue: Mutex<VecDeque<Vec<Todo<'_>>>>,
     jobs: usize,
 ) {
@@ -238,7 +274,7 @@ fn work(
             if (grading.stop)() || lock(state).failed.is_some() {
                 return Ok(());
             }
-            one(grading, state, &mut made, watch, todo)?;
+            one(grading, state, &mut made, beside, todo)?;
         }
         ready().insert(name.clone(), made);
         Ok(())
@@ -265,7 +301,7 @@ fn one(
     grading: &Grading<'_>,
     state: &Mutex<State>,
     ready: &mut Ready,
-    watch: &HostWatch,
+    (watch, bases): (&HostWatch, &Bases),
     todo: &Todo<'_>,
 ) -> Result<(), GradeError> {
     let name = &todo.id.submission;
@@ -306,6 +342,7 @@ fn one(
         rerun: unit.rerun(&rubric.submission.node.replace(DIR, ".")),
         duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
         host: attempt.weather.load,
+        basis: bases.item(&item.name),
         isolation: if grading.own_network { "network" } else { "none" }.to_owned(),
     };
     (grading.tell)(&Event::Done(&record));

@@ -17,6 +17,15 @@ impl Default for Print {
 }
 
 impl Print {
+    /// One of several texts, each with its length, so that no two lists run together.
+    pub fn of<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
+        let mut print = Print::default();
+        for text in texts {
+            print.text(text.as_ref());
+        }
+        print.hex()
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -120,5 +129,11 @@ mod tests {
         for change in changes {
             assert_ne!(same, folder_of(change));
         }
+    }
+
+    #[test]
+    fn lists_do_not_run_together() {
+        assert_ne!(Print::of(["ab", "c"]), Print::of(["a", "bc"]));
+        assert_eq!(Print::of(["a"]), Print::of(vec!["a".to_owned()]));
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a rubric, so that every mistake is shown where it was made.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -213,12 +213,15 @@ fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration)) -> Opti
             return None;
         }
     }
+    let protocol = PathBuf::from(&parsed.client.protocol);
+    let is_file = file.parent().is_some_and(|beside| beside.join(&protocol).is_file());
     Some(Item {
         name,
         about: text_of(section, "about"),
         workload: std::path::absolute(&file).unwrap_or(file),
         repeats: u32::try_from(repeats).ok()?,
         timeout,
+        protocol: is_file.then_some(protocol),
         fixed_ports: parsed.cluster.port.is_some_and(|port| port != 0),
         set,
         vars,

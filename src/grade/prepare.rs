@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::discover::Submission;
+use super::hash::Print;
 use super::record::Prepared;
 use super::rubric::{Rubric, SubmissionRules};
 use super::tree::{self, State, TreeError};
 use super::unpack::{self, UnpackError};
-use super::{child, hash};
+use super::{child, hash, plan};
 use crate::workload::{Overrides, Workload};
 
 /// The last lines of a build that are shown.
@@ -57,16 +58,17 @@ impl Ready {
     }
 }
 
-/// What tells whether a submission is still the one that was graded.
+/// What tells whether a submission is still the one that was graded, made ready by the same rules.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn fingerprint(submission: &Submission, rules: &SubmissionRules) -> io::Result<String> {
-    if submission.path.is_dir() {
-        hash::folder(&submission.path, rules.max_size)
+    let content = if submission.path.is_dir() {
+        hash::folder(&submission.path, rules.max_size)?
     } else {
-        hash::file(&submission.path)
-    }
+        hash::file(&submission.path)?
+    };
+    Ok(Print::of([content, plan::of_rules(rules)]))
 }
 
 /// Copies or unpacks `submission` into `work` (made anew), looks for what the rules require, and builds it. `stop` tells

@@ -54,6 +54,8 @@ pub struct Item {
     pub timeout: Duration,
     /// Whether its nodes listen on ports the workload names, which two runs cannot have at once.
     pub fixed_ports: bool,
+    /// The protocol file of the workload, relative to it; `None`: one that is built in.
+    pub protocol: Option<PathBuf>,
     /// Settings over the workload's, as `--set` takes them.
     pub set: Vec<String>,
     /// Variables over the workload's, as `--var` takes them.

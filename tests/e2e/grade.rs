@@ -114,6 +114,33 @@ fn grades_are_the_truth_killed_in_the_middle_or_in_parts() {
     merge.args(["grade", "--merge", "part1", "part2", "--rubric", "rubric.toml", "--out", "merged"]);
     expect_code(&merge.output().unwrap(), 0);
     expect_same(&lab, "whole", "merged");
+    let report = "merged/submissions/ann/runs/short-1/results/short/latest/report.html";
+    assert!(lab.dir.path().join(report).is_file(), "the runs are there too");
+    let mut merge = lab.command();
+    merge.args(["grade", "--merge", "part2", "--rubric", "rubric.toml", "--out", "half"]);
+    let output = merge.output().unwrap();
+    expect_code(&output, 2);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("part 1/2 is missing"), "{output:?}");
+
+    // Points may change, and nobody is run again; with another seed all are.
+    let rubric = lab.dir.path().join("rubric.toml");
+    let text = std::fs::read_to_string(&rubric).unwrap();
+    std::fs::write(&rubric, text.replace("convergence = 10", "convergence = 20")).unwrap();
+    let output = grade(&lab, "whole", &["--jobs", "2"]);
+    expect_code(&output, 0);
+    let (said, csv) = (
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+        std::fs::read_to_string(lab.dir.path().join("whole/grades.csv")).unwrap(),
+    );
+    assert!(said.contains("5 runs, 5 of them known already"), "{said}");
+    assert!(csv.lines().any(|line| line.ends_with(",25,no,20,0")), "{csv}");
+    std::fs::write(&rubric, text.replace("seed = 3", "seed = 4")).unwrap();
+    let mut merge = lab.command();
+    merge.args(["grade", "--merge", "part1", "part2", "--rubric", "rubric.toml", "--out", "other"]);
+    let output = merge.output().unwrap();
+    expect_code(&output, 2);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("part1: ann short was run under another rubric"), "{said}");
 }
 
 /// SIGKILL when one unit is known and others are not; then the same command again.

@@ -18,6 +18,7 @@ fn item() -> Item {
         workload: PathBuf::new(),
         repeats: 1,
         fixed_ports: false,
+        protocol: None,
         timeout: Duration::from_secs(90),
         set: Vec::new(),
         vars: Vec::new(),

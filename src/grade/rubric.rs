@@ -87,6 +87,20 @@ pub enum Credit {
 }
 
 impl Rubric {
+    /// One line for people: how many items, runs of each submission, and points.
+    pub fn summary(&self) -> String {
+        let count = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let runs = self.items.iter().map(|item| u64::from(item.repeats)).sum();
+        format!(
+            "{}: {}, {} a submission, {} points, seed {}",
+            self.name,
+            count(self.items.len() as u64, "item"),
+            count(runs, "run"),
+            self.points(),
+            self.seed
+        )
+    }
+
     /// The points of everything together.
     pub fn points(&self) -> f64 {
         self.items.iter().map(Item::points).sum()

@@ -23,5 +23,6 @@ pub mod network;
 pub mod node;
 pub mod report;
 pub mod run;
+pub mod sandbox;
 pub mod seed;
 pub mod workload;

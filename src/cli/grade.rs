@@ -20,6 +20,7 @@ use crate::grade::score::{Class, Scored};
 use crate::grade::{Mark, Part, Rubric, parse};
 use crate::report::style::Style;
 use crate::run::interrupt::Interrupt;
+use crate::sandbox;
 
 /// What a shell expects of a program that ended because of Ctrl-C.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -51,7 +52,7 @@ pub struct GradeArgs {
     /// What is printed at the end
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// End with exit code 4 unless each run gets a network of its own
+    /// End with exit code 4 unless each run gets a network of its own, and nodes can be kept from other files and processes
     #[arg(long)]
     pub require_isolation: bool,
     /// No progress
@@ -136,6 +137,11 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
     }
     begin(args, out)?;
     let own_network = cell::is_available();
+    if args.require_isolation && !sandbox::probe().is_full() {
+        return Err(broken(
+            "--require-isolation: this system cannot keep nodes from files and processes that are not theirs (Landlock with scoped signals: Linux 6.12 or newer)",
+        ));
+    }
     if args.require_isolation && !own_network {
         return Err(broken(
             "--require-isolation: no network of its own can be made for a run here (unshare of a user and a network namespace failed)",
@@ -154,6 +160,7 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
         out: &out,
         jobs,
         own_network,
+        isolation: if args.require_isolation { "required" } else { "auto" },
         harness: &harness,
         stop: &|| interrupt.asked(),
         tell: &|event| progress.tell(event),

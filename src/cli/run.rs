@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::overrides::{OverrideArgs, show_errors};
 use super::{EXIT_BROKEN, EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
@@ -18,6 +18,7 @@ use crate::report::style::{Paint, Style};
 use crate::report::table;
 use crate::run::engine::{self, Finished, Options};
 use crate::run::interrupt::Interrupt;
+use crate::sandbox;
 use crate::workload::{Axis, Cells, Overrides, Workload};
 
 /// What a shell expects of a program that ended because of Ctrl-C.
@@ -43,9 +44,25 @@ pub struct RunArgs {
     /// No progress, no tables: only the exit code, and errors
     #[arg(long, short)]
     pub quiet: bool,
+    /// Keep nodes from files that are not theirs and from processes they do not know: none; auto, as far as this system can;
+    /// required, or end with exit code 4
+    #[arg(long, value_enum, default_value_t = IsolationMode::None)]
+    pub isolation: IsolationMode,
     /// Stop after the first run that is not valid
     #[arg(long)]
     pub fail_fast: bool,
+}
+
+/// How far nodes are kept from what is not theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum IsolationMode {
+    /// Not at all.
+    #[default]
+    None,
+    /// As far as this system can.
+    Auto,
+    /// From all of it, or nothing is run.
+    Required,
 }
 
 /// Validates every file before the first run, then runs them one after another.
@@ -173,6 +190,14 @@ fn run_cell(
     each: &mut dyn FnMut(&Finished),
 ) -> (RepeatSummary, u8) {
     let mut summary = RepeatSummary::new(&first.name);
+    let isolation = (args.isolation != IsolationMode::None).then(sandbox::probe);
+    if args.isolation == IsolationMode::Required && !isolation.is_some_and(|isolation| isolation.is_full()) {
+        eprintln!(
+            "error: --isolation required: this system cannot keep nodes from writing files and signalling processes that \
+             are not theirs (Landlock with scoped signals: Linux 6.12 or newer)"
+        );
+        return (summary, EXIT_BROKEN);
+    }
     let mut worst = EXIT_VALID;
     let mut again: Option<Workload> = None;
     for repeat in 0..args.repeat {
@@ -195,6 +220,7 @@ fn run_cell(
             interrupt: interrupt.clone(),
             rerun: rerun(args, cell, workload),
             cell: cell.to_vec(),
+            isolation,
         };
         let code = match engine::run(workload, &options) {
             Ok(finished) => {

@@ -165,6 +165,7 @@ impl Cluster {
             env: environment(spec, &self.shared.mark),
             cwd: spec.cwd.clone().into_os_string(),
             links: spec.links.clone(),
+            jail: spec.jail.clone(),
         };
         let stdio = [stdin, out_writer.into(), err_writer.into()];
         let sent = self.shared.request(&start, &stdio.each_ref().map(|fd| fd.as_raw_fd()));
@@ -279,6 +280,18 @@ impl Cluster {
             Stage::Running | Stage::Ending(_) => self.shared.processes(known, leader),
             Stage::Never | Stage::Starting | Stage::Ended(_) => Vec::new(),
         }
+    }
+
+    /// What the kernel has refused the node so far, because of its limits.
+    pub fn refusals(&self, node: &str) -> crate::sandbox::Refusals {
+        crate::sandbox::refusals(self.shared.warden.cast_unsigned(), node)
+    }
+
+    /// The node's own directory, which it may write to.
+    pub fn directory(&self, node: &str) -> Option<std::path::PathBuf> {
+        let spec = &self.shared.nodes.get(node)?.spec;
+        let own = spec.jail.writable.as_ref().and_then(|writable| writable.first());
+        Some(own.unwrap_or(&spec.cwd).clone())
     }
 
     /// The ids of the node's living processes.

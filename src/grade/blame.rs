@@ -133,8 +133,9 @@ fn harness_failed(item: &Item, attempt: &Attempt) -> String {
 /// What the submission did itself that leaves nothing to judge.
 fn own_doing(results: &Results) -> Option<Own> {
     if let Some(failure) = results.failures.iter().find(|failure| failure.node.is_some()) {
-        // Its port may have been somebody's in that moment.
-        return Some(Own { what: sentence(&failure.what), log: tail(&failure.log), doubtful: true });
+        // Where it never came to the load, its port or its time may have been somebody's in that moment.
+        let doubtful = results.load.ok + results.load.fail + results.load.info == 0;
+        return Some(Own { what: sentence(&failure.what), log: tail(&failure.log), doubtful });
     }
     let exits = results.nodes.iter().flat_map(|node| node.exits.iter().map(move |exit| (node, exit)));
     if let Some((node, exit)) = exits.filter(|(_, exit)| !exit.expected).min_by_key(|(_, exit)| exit.at_ms) {

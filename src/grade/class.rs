@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::blame::{self, Judgement};
-use super::conduct::{self, End, Unit};
+use super::conduct::{self, Attempt, End, Unit};
 use super::discover::Submission;
 use super::host::HostWatch;
 use super::journal::{Journal, JournalError, Known};
@@ -16,7 +16,7 @@ use super::outputs::{self, OutputError, folder_of};
 use super::plan::Bases;
 use super::prepare::{self, Ready};
 use super::record::{Mark, Part, Record, UnitId, UnitRecord};
-use super::rubric::{DIR, Item, Rubric};
+use super::rubric::{Item, Rubric};
 use super::score::{Class, score};
 
 /// How often a unit is run at most until it is undecided.
@@ -36,6 +36,8 @@ pub struct Grading<'a> {
     pub jobs: usize,
     /// Whether each run gets a network of its own.
     pub own_network: bool,
+    /// How far nodes are kept from what is not theirs, a word that `harness run --isolation` takes.
+    pub isolation: &'a str,
     /// The program to run.
     pub harness: &'a Path,
     /// Whether somebody wants it to end.
@@ -250,7 +252,7 @@ fn publish(grading: &Grading<'_>, state: &State, name: &str) -> Result<(), Grade
     Ok(())
 }
 
-/// Carries out what is in the queue. A submission's units share its folder, so that one worker runs them one after another.
+/// Carries out what is in the queue: a submission at a time, so that the first is whole while others wait.
 fn work(
     grading: &Grading<'_>,
     state: &Mutex<State>,
@@ -269,12 +271,12 @@ fn work(
             None => make_ready(grading, state, name)?,
             made => made,
         };
-        let Some(mut made) = made else { return Ok(()) };
+        let Some(made) = made else { return Ok(()) };
         for todo in todo {
             if (grading.stop)() || lock(state).failed.is_some() {
                 return Ok(());
             }
-            one(grading, state, &mut made, beside, todo)?;
+            one(grading, state, &made, beside, todo)?;
         }
         ready().insert(name.clone(), made);
         Ok(())
@@ -300,15 +302,22 @@ fn work(
 fn one(
     grading: &Grading<'_>,
     state: &Mutex<State>,
-    ready: &mut Ready,
+    ready: &Ready,
     (watch, bases): (&HostWatch, &Bases),
     todo: &Todo<'_>,
 ) -> Result<(), GradeError> {
     let name = &todo.id.submission;
-    ready.restore().map_err(|source| GradeError::Io { what: format!("the folder of {name}"), source })?;
-    let node = prepare::node_command(&grading.rubric.submission, &ready.dir);
+    let node = prepare::node_command(&grading.rubric.submission);
     let (rubric, item) = (grading.rubric, todo.item);
-    let unit = Unit { rubric, item, repeat: todo.id.repeat, node: &node, own_network: grading.own_network };
+    let unit = Unit {
+        rubric,
+        item,
+        repeat: todo.id.repeat,
+        node: &node,
+        folder: &ready.dir,
+        isolation: grading.isolation,
+        own_network: grading.own_network,
+    };
     let folder = folder_of(grading.out, &todo.id.submission)
         .join("runs")
         .join(format!("{}-{}", item.name, todo.id.repeat));
@@ -327,6 +336,8 @@ fn one(
         return Ok(());
     }
     let left = conduct::run_folder(&folder).unwrap_or(folder);
+    conduct::forget_copies(&left)
+        .map_err(|source| GradeError::Io { what: format!("cannot tidy up {}", left.display()), source })?;
     let record = UnitRecord {
         unit: todo.id.clone(),
         seed: unit.seed(),
@@ -339,11 +350,11 @@ fn one(
         why,
         log,
         folder: relative(&left, &folder_of(grading.out, &todo.id.submission)),
-        rerun: unit.rerun(&rubric.submission.node.replace(DIR, ".")),
+        rerun: unit.rerun(&node),
         duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
         host: attempt.weather.load,
         basis: bases.item(&item.name),
-        isolation: if grading.own_network { "network" } else { "none" }.to_owned(),
+        isolation: isolation(&attempt, grading.own_network),
     };
     (grading.tell)(&Event::Done(&record));
     let mut state = lock(state);
@@ -351,6 +362,15 @@ fn one(
     state.journal.write(&record)?;
     state.known.learn(record);
     publish(grading, &state, name)
+}
+
+/// What was kept from the nodes, in words.
+fn isolation(attempt: &Attempt, own_network: bool) -> String {
+    let row = attempt.results.as_ref().and_then(|results| results.isolation).unwrap_or_default();
+    let words =
+        [(row.files, "files"), (row.signals, "signals"), (own_network, "network"), (row.groups, "groups")];
+    let words: Vec<&str> = words.into_iter().filter(|(kept, _)| *kept).map(|(_, word)| word).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
 }
 
 fn relative(path: &Path, base: &Path) -> String {

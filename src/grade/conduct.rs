@@ -32,6 +32,10 @@ pub struct Unit<'a> {
     pub repeat: u32,
     /// How a node of the submission starts.
     pub node: &'a str,
+    /// The submission's folder: each node of each run gets a copy of it.
+    pub folder: &'a Path,
+    /// How far nodes are kept from what is not theirs, a word that `--isolation` takes.
+    pub isolation: &'a str,
     /// Whether the run has a network of its own, so that ports the workload names are free.
     pub own_network: bool,
 }
@@ -52,7 +56,9 @@ impl Unit<'_> {
             "--seed".to_owned(),
             self.seed().to_string(),
         ]);
-        for (flag, values) in [("--set", &self.item.set), ("--var", &self.item.vars)] {
+        for (flag, values) in
+            [("--set", &self.rubric.submission.limits), ("--set", &self.item.set), ("--var", &self.item.vars)]
+        {
             arguments.extend(values.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
         }
         arguments
@@ -114,7 +120,17 @@ pub fn conduct(
     fs::create_dir_all(folder)?;
     let (out, err) = (folder.join("run.json"), folder.join("run.log"));
     let mut command = Command::new(harness);
-    command.args(unit.arguments(unit.node, &unit.item.workload)).args(["--json", "--quiet", "--results"]);
+    command.args(unit.arguments(unit.node, &unit.item.workload)).args([
+        "--json",
+        "--quiet",
+        "--isolation",
+        unit.isolation,
+    ]);
+    // A TOML string: paths may hold anything.
+    command
+        .arg("--set")
+        .arg(format!("cluster.copy={}", toml::Value::from(unit.folder.display().to_string())));
+    command.arg("--results");
     super::child::clean_environment(&mut command);
     command.arg(folder.join("results")).envs(&unit.rubric.submission.env);
     command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
@@ -185,6 +201,21 @@ fn read_words(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     crate::report::style::one_line(&crate::report::style::clean(text.trim()), WORDS)
+}
+
+/// Removes what is left of the copies that nodes ran in; their logs stay.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn forget_copies(run: &Path) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(run.join("nodes")) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the run's own folder is: the only one below its results, links aside.

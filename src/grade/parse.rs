@@ -56,9 +56,10 @@ fn rubric(top: &Section<'_>, path: &Path) -> Option<Rubric> {
         .and_then(|field| submission(&field.section("[submission]", &keys, &[])?));
     let items = top.required("item", "[[item]]").and_then(|field| field.items("tables"));
     let fallback = (repeats.unwrap_or(1), timeout.unwrap_or_default());
+    let limits = submission.as_ref().map_or(&[][..], |submission: &SubmissionRules| &submission.limits);
     let keys = item_keys();
     let items = items.map(|items| {
-        let item = |field: &Field<'_>| item(&field.section("[[item]]", &keys, &[])?, path, fallback);
+        let item = |field: &Field<'_>| item(&field.section("[[item]]", &keys, &[])?, path, fallback, limits);
         items.iter().map(|field| (field.clone(), item(field))).collect::<Vec<_>>()
     });
     let mut found: Vec<Item> = Vec::new();
@@ -120,8 +121,10 @@ fn submission(section: &Section<'_>) -> Option<SubmissionRules> {
     let build_timeout =
         section.field("build-timeout").map_or(Some(Duration::from_secs(60)), |field| time_limit(&field))?;
     let env = section.field("env").map_or(Some(BTreeMap::new()), |field| texts(&field))?;
+    let limits = section.field("limits").map_or(Some(Vec::new()), |field| assignments(&field))?;
+    let limits = limits.into_iter().map(|limit| format!("cluster.limits.{limit}")).collect();
     let max_size = section.field("max-size").map_or(Some(50 << 20), |field| field.unit(size, "50MiB"))?;
-    Some(SubmissionRules { node: text.to_owned(), requires, build, build_timeout, env, max_size })
+    Some(SubmissionRules { node: text.to_owned(), requires, build, build_timeout, env, limits, max_size })
 }
 
 fn required_file(field: &Field<'_>) -> Option<String> {
@@ -156,7 +159,7 @@ fn texts(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
     table.entries.iter().map(text).collect()
 }
 
-fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration)) -> Option<Item> {
+fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration), limits: &[String]) -> Option<Item> {
     let workload = section.required("workload", "workload = \"../lab2/outage.toml\"")?;
     let beside = rubric.parent().unwrap_or(Path::new("."));
     let file = beside.join(workload.text()?);
@@ -172,7 +175,7 @@ fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration)) -> Opti
         .map_or(Some("share"), |field| field.word(&["share", "all-or-nothing"], &[]))?;
     let visible = section.field("visible").map_or(Some(true), |field| field.truth())?;
     let checks = points(&section.required("checks", "checks = { convergence = 10 }")?)?;
-    let (parsed, fine) = loaded(&workload, &file, section, &set, &vars)?;
+    let (parsed, fine) = loaded(&workload, &file, section, (limits, &set), &vars)?;
     if let Some(field) = section.field("timeout").filter(|_| timeout <= parsed.load.duration) {
         let (shown, load) = (show_duration(timeout), show_duration(parsed.load.duration));
         let label = format!("expected more than the load's {load}, and time to start and to settle");
@@ -216,7 +219,7 @@ fn loaded(
     workload: &Field<'_>,
     file: &Path,
     section: &Section<'_>,
-    set: &[String],
+    (limits, set): (&[String], &[String]),
     vars: &[String],
 ) -> Option<(Workload, bool)> {
     let node = Some("{{ harness }} node lww".to_owned());
@@ -250,6 +253,13 @@ fn loaded(
                 fine = false;
             }
         }
+    }
+    let sets = [limits, &overrides.sets].concat();
+    if let Err(problems) = Workload::load(file, &Overrides { sets, ..overrides }) {
+        let (what, help) = first(&problems);
+        let title = format!("cannot be run under the limits of [submission]: {what}");
+        workload.fail_help(title, "expected limits as a workload's [cluster.limits] has them", help);
+        fine = false;
     }
     if let Some(axis) = parsed.matrix.first() {
         let help = format!("choose one: vars = {{ {} = {:?} }}", axis.name, axis.values[0]);

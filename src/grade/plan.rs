@@ -42,6 +42,7 @@ fn of_item(rubric: &Rubric, item: &Item) -> String {
     ];
     let beside = item.workload.parent().unwrap_or(Path::new(""));
     parts.extend(item.protocol.iter().map(|protocol| content(&beside.join(protocol))));
+    parts.extend(rubric.submission.limits.iter().map(|limit| format!("limit {limit}")));
     parts.extend(item.set.iter().map(|set| format!("set {set}")));
     parts.extend(item.vars.iter().map(|var| format!("var {var}")));
     parts.extend(item.checks.iter().map(|check| format!("check {}", check.check)));

@@ -10,7 +10,7 @@ use super::discover::Submission;
 use super::hash::Print;
 use super::record::Prepared;
 use super::rubric::{Rubric, SubmissionRules};
-use super::tree::{self, State, TreeError};
+use super::tree::{self, TreeError};
 use super::unpack::{self, UnpackError};
 use super::{child, hash, plan};
 use crate::workload::{Overrides, Workload};
@@ -26,36 +26,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Ready {
     /// What the journal says.
     pub prepared: Prepared,
-    /// Its own folder: always the same, as builds write their folder's path into what they make.
+    /// Its own folder, of which each node of each run gets a copy.
     pub dir: PathBuf,
-    code: PathBuf,
-    /// As `code` was when it had been built.
-    pristine: PathBuf,
-    state: State,
-}
-
-impl Ready {
-    /// Keeps what there is now, to be put back before each run.
-    fn keep(&mut self) -> io::Result<()> {
-        tree::copy(&self.code, &self.pristine, u64::MAX / 2).map_err(io::Error::other)?;
-        self.state = tree::state(&self.code)?;
-        Ok(())
-    }
-
-    /// Makes the folder what it was when it had been built: what one run left in it (data, a changed file) is not for the next
-    /// to find.
-    ///
-    /// # Errors
-    /// The file system says no.
-    pub fn restore(&mut self) -> io::Result<()> {
-        if tree::state(&self.code).is_ok_and(|state| state == self.state) {
-            return Ok(());
-        }
-        tree::remove(&self.code)?;
-        tree::copy(&self.pristine, &self.code, u64::MAX / 2).map_err(io::Error::other)?;
-        self.state = tree::state(&self.code)?;
-        Ok(())
-    }
 }
 
 /// What tells whether a submission is still the one that was graded, made ready by the same rules.
@@ -85,7 +57,7 @@ pub fn prepare(
     tree::remove(work)?;
     fs::create_dir_all(work)?;
     let work = &work.canonicalize()?;
-    let (code, pristine) = (work.join("code"), work.join("pristine"));
+    let code = work.join("code");
     fs::create_dir_all(&code)?;
     let mut prepared = Prepared {
         submission: submission.name.clone(),
@@ -111,16 +83,14 @@ pub fn prepare(
     if let (None, Some(command)) = (&prepared.refused, &rules.build) {
         let log = work.join("build.log");
         let built = build(command, &dir, rules, &log, stop);
+        // What was built is copied to the nodes with the rest, though its builder calls it a cache (Cargo does).
+        tree::forget_cache_tags(&code)?;
         if let Err(why) = built {
             prepared.refused = Some(why);
             prepared.log = tail(&log);
         }
     }
-    let mut ready = Ready { prepared, dir, code, pristine, state: State::default() };
-    if ready.prepared.refused.is_none() {
-        ready.keep()?;
-    }
-    Ok(ready)
+    Ok(Ready { prepared, dir })
 }
 
 fn missing(dir: &Path, requires: &[String]) -> Option<String> {
@@ -194,11 +164,12 @@ fn tail(path: &Path) -> Vec<String> {
 /// # Errors
 /// What is missing is not in the submission: the rubric's command does not work here.
 pub fn cannot_start(rubric: &Rubric, dir: &Path) -> Result<Option<String>, String> {
+    let copy = format!("cluster.copy={}", toml::Value::from(dir.display().to_string()));
     for item in &rubric.items {
         let overrides = Overrides {
-            node: Some(node_command(&rubric.submission, dir)),
+            node: Some(node_command(&rubric.submission)),
             vars: item.vars.clone(),
-            sets: item.set.clone(),
+            sets: [&rubric.submission.limits, &item.set, std::slice::from_ref(&copy)].concat(),
             ..Overrides::default()
         };
         let Err(errors) = Workload::load(&item.workload, &overrides) else { continue };
@@ -206,16 +177,14 @@ pub fn cannot_start(rubric: &Rubric, dir: &Path) -> Result<Option<String>, Strin
             "" => problem.title.clone(),
             label => format!("{}; {label}", problem.title),
         });
-        let (what, dir) = (what.unwrap_or_default(), dir.display().to_string());
-        if !what.contains(&dir) {
-            return Err(what);
-        }
-        return Ok(Some(what.replace(&format!("{dir}/"), "").replace(&dir, "the submission")));
+        let what = what.unwrap_or_default();
+        // What is in the submission is named from its folder; a program is looked for in PATH.
+        return if what.contains("./") { Ok(Some(what)) } else { Err(what) };
     }
     Ok(None)
 }
 
-/// How a node of the submission starts.
-pub fn node_command(rules: &SubmissionRules, dir: &Path) -> String {
-    rules.node.replace(super::rubric::DIR, &shell_words::quote(&dir.to_string_lossy()))
+/// How a node of the submission starts: in a copy of the submission's folder that is its own.
+pub fn node_command(rules: &SubmissionRules) -> String {
+    rules.node.replace(super::rubric::DIR, ".")
 }

@@ -35,6 +35,8 @@ pub struct SubmissionRules {
     pub build_timeout: Duration,
     /// Environment of the build and the nodes.
     pub env: BTreeMap<String, String>,
+    /// Limits of a node, settings of a workload's `[cluster.limits]` as `--set` takes them.
+    pub limits: Vec<String>,
     /// The most an archive may unpack to, bytes.
     pub max_size: u64,
 }

@@ -212,6 +212,7 @@ mod tests {
             build: None,
             build_timeout: Duration::from_secs(60),
             env: BTreeMap::new(),
+            limits: Vec::new(),
             max_size: 1 << 20,
         };
         Rubric { name: "Lab".into(), about: String::new(), seed: 1, submission, items: vec![item] }

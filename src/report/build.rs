@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::results::{
-    BypassRow, CheckRow, ExitRow, Failure, FaultRow, NodeRow, NotUnderstood, PhaseRow, Results, SCHEMA,
-    SettleRow, Versions,
+    BypassRow, CheckRow, ExitRow, Failure, FaultRow, IsolationRow, NodeRow, NotUnderstood, PhaseRow, Results,
+    SCHEMA, SettleRow, Versions,
 };
 use super::verdict::conclude;
 use super::{load, proof};
@@ -49,6 +49,8 @@ pub struct RunFacts {
     pub failures: Vec<Failure>,
     /// Anything else a reader should know.
     pub notes: Vec<String>,
+    /// What nodes were kept from, where somebody asked.
+    pub isolation: Option<IsolationRow>,
     /// What it ran on; usually [`Versions::here`].
     pub versions: Versions,
 }
@@ -105,6 +107,7 @@ impl Results {
             folder: facts.folder,
             not_understood: facts.not_understood,
             failures: facts.failures,
+            isolation: facts.isolation,
             versions: facts.versions,
         }
     }

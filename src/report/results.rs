@@ -87,6 +87,9 @@ pub struct Results {
     /// Anything else a reader should know.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What nodes were kept from; absent where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<IsolationRow>,
     /// What it ran on.
     #[serde(default)]
     pub versions: Versions,
@@ -340,6 +343,20 @@ pub struct Failure {
     /// That node's last log lines.
     #[serde(default)]
     pub log: Vec<String>,
+}
+
+/// What nodes were kept from; each was tried before the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IsolationRow {
+    /// Files outside a node's own directory could not be written.
+    pub files: bool,
+    /// Processes outside a node could not be signalled or traced.
+    pub signals: bool,
+    /// There was no network but loopback.
+    pub network: bool,
+    /// The kernel kept the limits of processes, memory and processors; otherwise they were only watched.
+    pub groups: bool,
 }
 
 /// What a run ran on.

@@ -15,6 +15,7 @@ use super::allowance::Allowance;
 use super::bypass;
 use super::folder::Folder;
 use super::interrupt::Interrupt;
+use super::limits::LimitWatch;
 use super::settle::settle;
 use super::setup::{self, System};
 use super::world::{Real, Shared};
@@ -25,8 +26,9 @@ use crate::history::{History, Phase, reader};
 use crate::load::{self, LoadStats, Plan, StatusWatch, Subscribers};
 use crate::report::build::{Checked, RunFacts};
 use crate::report::progress::{ProgressMode, RunEvent};
-use crate::report::results::{Failure, NotUnderstood, Results, Versions};
+use crate::report::results::{Failure, IsolationRow, NotUnderstood, Results, Versions};
 use crate::report::{junit, page};
+use crate::sandbox::Isolation;
 use crate::workload::{CheckMode, Workload};
 
 /// What a run needs beside its workload.
@@ -42,6 +44,8 @@ pub struct Options {
     pub rerun: String,
     /// The cell of `[matrix]` that it is, in the order of the axes.
     pub cell: Vec<(String, String)>,
+    /// What nodes are kept from, as it was tried; `None`: they are not to be kept from anything.
+    pub isolation: Option<Isolation>,
 }
 
 /// What a run left.
@@ -96,7 +100,9 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
     std::fs::write(folder.junit(), junit::render(&results))?;
-    std::fs::write(folder.page(), page::render(&results))?;
+    let nodes: Vec<&str> = workload.cluster.nodes.iter().map(|node| node.as_str()).collect();
+    let beside = page::Beside::read(folder.root(), &nodes, Some(&history));
+    std::fs::write(folder.page(), page::render(&results, &beside))?;
     Ok(Finished { folder, results, interrupted })
 }
 
@@ -133,7 +139,7 @@ fn end_watch(watch: Option<StatusWatch>, runtime: &Runtime) {
 
 /// Main, heal, settle, clean-up, on a system that is up.
 fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut Outcome) -> io::Result<()> {
-    let System { shared, events, runtime, nodes, plan, ports, watch, .. } = system;
+    let System { shared, events, runtime, nodes, plan, ports, watch, limits, .. } = system;
     phase(&shared, Phase::Main);
     let epoch = Instant::now();
     let (outbox, inbox) = mpsc::channel();
@@ -196,6 +202,7 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
         }
         outcome.fail(format!("{} did not take effect: {}", ineffective.label, ineffective.why));
     }
+    outcome.failures.extend(limits.map(LimitWatch::end).unwrap_or_default());
     if let Some(why) = lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
         outcome.fail(why);
     }
@@ -362,8 +369,14 @@ fn facts(
         not_understood,
         failures: outcome.failures,
         notes: outcome.notes,
+        isolation: options.isolation.map(isolation_row),
         versions: Versions::here(),
     }
+}
+
+fn isolation_row(isolation: Isolation) -> IsolationRow {
+    let Isolation { files, signals, network, groups } = isolation;
+    IsolationRow { files, signals, network, groups }
 }
 
 /// The folder as a reader would type it: relative to where they stand, when it is below.

@@ -6,6 +6,7 @@ mod elect;
 pub mod engine;
 pub mod folder;
 pub mod interrupt;
+mod limits;
 pub mod provision;
 pub mod settle;
 pub mod setup;

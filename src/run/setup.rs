@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use super::elect;
 use super::engine::{Events, Options};
 use super::folder::Folder;
+use super::limits::LimitWatch;
 use super::provision;
 use super::world::{Readiness, Shared};
 use crate::client::{Console, Protocol, Transport, Way};
@@ -27,6 +28,7 @@ use crate::load::{Live, Plan, StatusWatch, Targets};
 use crate::network::{self, Addressing, Endpoint, Network, Trouble};
 use crate::report::progress::{Progress, RunEvent};
 use crate::report::results::Failure;
+use crate::sandbox::Jail;
 use crate::workload::{ClientSpec, NodeFacts, PeerFacts, Workload, render_node};
 
 /// The address every node is told to listen on.
@@ -48,6 +50,8 @@ pub struct System {
     pub ports: PortBlock,
     /// Asks the nodes for their status, where something depends on it.
     pub watch: Option<StatusWatch>,
+    /// Looks at what the nodes take, where something limits it.
+    pub limits: Option<LimitWatch>,
     /// A system that was to have a leader never had one; what its nodes said instead.
     pub leaderless: Option<String>,
 }
@@ -136,10 +140,15 @@ fn attempt(
         runtime: runtime.handle().clone(),
         ready_within: workload.cluster.ready_within,
     });
-    let nodes = bring_up(workload, options, &shared, &runtime, &events)?;
+    let limits = LimitWatch::start(&shared, workload).map_err(SetupError::harness)?;
+    let nodes = match bring_up(workload, options, &shared, &runtime, &events) {
+        Ok(nodes) => nodes,
+        // Who was stopped for taking too much never became ready because of that.
+        Err(error) => return Err(limits.and_then(LimitWatch::first).map_or(error, SetupError::System)),
+    };
     let plan = Plan::new(&workload.load, workload.seed, ids.len());
     let plan = Arc::new(plan.with_status_probes(workload.client.probe.is_some()));
-    Ok(System { shared, events, runtime, nodes, plan, ports, watch: None, leaderless: None })
+    Ok(System { shared, events, runtime, nodes, plan, ports, watch: None, limits, leaderless: None })
 }
 
 fn protocol(workload: &Workload) -> Result<Arc<Protocol>, SetupError> {
@@ -252,11 +261,14 @@ fn specs(
         let facts = NodeFacts { host: HOST.to_string(), port, ports, dir: dir.clone(), peers };
         let rendered = render_node(workload, place, &facts).map_err(SetupError::harness)?;
         provision::write(&dir, &rendered.files).map_err(SetupError::harness)?;
+        let mut env = rendered.env;
+        let jail = jail(workload, options, &dir, &mut env).map_err(SetupError::Folder)?;
         specs.push(NodeSpec {
             id: id.clone(),
             argv: rendered.argv,
-            env: rendered.env,
+            env,
             cwd: workload.cluster.cwd.clone().unwrap_or(dir),
+            jail,
             log_path: folder.nodes().join(format!("{id}.log")),
             log_limit_bytes: workload.cluster.log_limit,
             ports: all_ports(workload, port),
@@ -267,6 +279,23 @@ fn specs(
         });
     }
     Ok(specs)
+}
+
+/// What a node may not do. One that is kept to its own directory has its temporary files there too.
+fn jail(
+    workload: &Workload,
+    options: &Options,
+    dir: &std::path::Path,
+    env: &mut BTreeMap<String, String>,
+) -> std::io::Result<Jail> {
+    let limits = workload.cluster.limits;
+    if !options.isolation.is_some_and(|isolation| isolation.files) {
+        return Ok(Jail { writable: None, limits });
+    }
+    let temporary = dir.join(".tmp");
+    std::fs::create_dir_all(&temporary)?;
+    env.entry("TMPDIR".to_owned()).or_insert_with(|| temporary.display().to_string());
+    Ok(Jail { writable: Some(vec![dir.to_owned()]), limits })
 }
 
 /// A node's console, as its cluster sees it.

@@ -172,6 +172,91 @@ fn killed_and_resumed(lab: &Lab) {
     assert!(said.contains("of them known already"), "{said}");
 }
 
+/// What a submission does before it becomes the correct node, each its worst; none of it without end, whatever is wrong with us.
+const WORST: &[(&str, &str)] = &[
+    ("forks", "i=0; while [ $i -lt 300 ]; do sleep 90 & i=$((i+1)); done"),
+    (
+        "fills",
+        "(i=0; while [ $i -lt 200 ]; do head -c 1000000 /dev/zero >> filler; i=$((i+1)); sleep 0.01; done; sleep 90) &",
+    ),
+    ("floods", "(i=0; while [ $i -lt 300000 ]; do echo nonsense $i; i=$((i+1)); done; sleep 90) &"),
+    (
+        "kills",
+        "kill -9 $PPID; for p in $(ls /proc | grep '^[0-9]*$'); do case \"$(tr '\\0' ' ' < /proc/$p/cmdline)\" in *harness*) kill -9 $p ;; esac; done",
+    ),
+    (
+        "edits",
+        "for f in ../../results.json ../../history.jsonl ../../../../run.json ../../../../../../../../grading.jsonl \
+        ../../../../../../../good/feedback.md ../../../../../../good/work/code/node.sh; do echo '{\"forged\":1}' >> $f; done",
+    ),
+    (
+        "listens",
+        "python3 -c 'import socket,time\nfor port in (8000, 8001, 8002):\n  s = socket.socket(); s.bind((\"127.0.0.1\", port)); s.listen()\ntime.sleep(1)' || true",
+    ),
+];
+
+#[test]
+fn hostile_submissions_leave_the_others_grades_alone() {
+    let isolation = harness::sandbox::probe();
+    if !isolation.is_full() {
+        eprintln!("skipped: this system keeps nodes from nothing ({isolation:?})");
+        return;
+    }
+    let lab = class();
+    let root = lab.dir.path();
+    std::fs::remove_dir_all(root.join("class")).unwrap();
+    let correct = CLASS[0].1;
+    for (name, worst) in [("good", ":"), ("fine", ":")].iter().chain(WORST) {
+        let folder = root.join("class").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("node.sh"), format!("({worst}) 2>>tried.log\n{correct}\n")).unwrap();
+    }
+    let archive = |name: &str, entry: &str, content: &[u8]| {
+        let mut writer = zip::ZipWriter::new(std::fs::File::create(root.join("class").join(name)).unwrap());
+        writer.start_file(entry, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut writer, content).unwrap();
+        writer.finish().unwrap();
+    };
+    archive("slips.zip", "../../../../class/good/node.sh", b"exit 1");
+    archive("bomb.zip", "node.sh", &vec![0; 60 << 20]);
+    let rubric = std::fs::read_to_string(root.join("rubric.toml")).unwrap();
+    let limits =
+        "limits = { processes = 100, disk = \"20MiB\", log = \"1MiB\", memory = \"1GiB\" }\nrequires";
+    std::fs::write(root.join("rubric.toml"), rubric.replace("requires", limits)).unwrap();
+
+    let output = grade(&lab, "out", &["--jobs", "3"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let csv = std::fs::read_to_string(root.join("out/grades.csv")).unwrap();
+    let points = |name: &str| -> String {
+        let line = csv.lines().find(|line| line.starts_with(&format!("{name},"))).unwrap();
+        line.split(',').nth(1).unwrap().to_owned()
+    };
+    for innocent in ["good", "fine"] {
+        assert_eq!(points(innocent), "15", "{csv}\n{said}");
+    }
+    // Whoever was stopped has nothing; who was only kept from it is graded by what else it does.
+    for stopped in ["forks", "fills", "slips", "bomb"] {
+        assert_eq!(points(stopped), "0", "{stopped}\n{csv}\n{said}");
+    }
+    for kept in ["floods", "kills", "edits"] {
+        assert_eq!(points(kept), "15", "{kept}\n{csv}\n{said}");
+    }
+    let feedback = |name: &str| {
+        std::fs::read_to_string(root.join("out/submissions").join(name).join("feedback.md")).unwrap()
+    };
+    assert!(feedback("forks").contains("processes and threads"), "{}", feedback("forks"));
+    assert!(feedback("fills").contains("its directory grew"), "{}", feedback("fills"));
+    assert!(
+        feedback("slips").contains("leads out of it") && feedback("bomb").contains("more than"),
+        "{}",
+        feedback("bomb")
+    );
+    let good = std::fs::read_to_string(root.join("class/good/node.sh")).unwrap();
+    assert!(good.contains(correct) && !feedback("good").contains("forged"));
+    let journal = std::fs::read_to_string(root.join("out/grading.jsonl")).unwrap();
+    assert!(!journal.contains("forged"));
+}
+
 #[test]
 fn a_rubric_s_mistakes_are_shown_where_they_are() {
     let lab = class();

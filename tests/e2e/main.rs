@@ -11,6 +11,7 @@ mod datagrams;
 mod deliveries;
 mod grade;
 mod hostile;
+mod jail;
 mod kills;
 mod leader;
 mod line_nodes;

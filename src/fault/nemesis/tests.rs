@@ -124,6 +124,11 @@ fn play_in(world: Fake, schedule: Vec<ScheduledFault>) -> (Vec<String>, Vec<Inef
     let world = Fake { ends: Some(outbox.clone()), ..world };
     let said = Arc::clone(&world.said);
     let begins = schedule.len();
+    // A kill without end is under way when it has begun: whoever it kills has to be dead before the heal asks.
+    let kills = |fault: &&ScheduledFault| {
+        fault.until.is_none() && fault.demands.iter().any(|demand| matches!(demand, Demand::Down { .. }))
+    };
+    let dead = if world.deaf { 0 } else { schedule.iter().filter(kills).count() };
     let ends = schedule.iter().filter(|fault| fault.until.is_some()).count();
     let nodes: Vec<_> = ["A", "B", "C"].iter().map(|node| ((*node).to_owned(), 1)).collect();
     let mut nemesis = Nemesis::new(world, schedule, &nodes);
@@ -131,7 +136,7 @@ fn play_in(world: Fake, schedule: Vec<ScheduledFault>) -> (Vec<String>, Vec<Inef
     let thread = std::thread::spawn(move || nemesis.run(Instant::now(), &inbox));
     let deadline = Instant::now() + Duration::from_secs(20);
     let count = |edge: &str| said.lock().unwrap().iter().filter(|line| line.contains(edge)).count();
-    while count(" begin ") < begins || count(" end ") < ends {
+    while count(" begin ") < begins || count(" end ") < ends || count("exited ") < dead {
         assert!(Instant::now() < deadline, "{:?}", said.lock().unwrap());
         std::thread::yield_now();
     }

@@ -26,15 +26,14 @@ checks = { convergence = 1 }
 /// Plays `harness run`: notes when it begins and ends, and what the submission's `behaviour` is told to it does in its first
 /// attempts.
 const PLAY: &str = r#"#!/bin/sh
-node=; results=
+dir=; results=
 while [ $# -gt 0 ]; do
     case $1 in
-        --node) node=$2; shift ;;
+        cluster.copy=*) dir=${1#cluster.copy=?}; dir=${dir%?} ;;
         --results) results=$2; shift ;;
     esac
     shift
 done
-dir=${node##* }
 log=LOG
 folder=$(dirname "$results")
 name=$(basename "$(dirname "$(dirname "$folder")")")-$(basename "$folder")
@@ -100,6 +99,7 @@ impl Lab {
             out: &out,
             jobs,
             own_network: false,
+            isolation: "none",
             harness: &self.root.path().join("play"),
             stop,
             tell: &|event| {

@@ -34,6 +34,7 @@ fn rubric() -> Rubric {
         build: None,
         build_timeout: Duration::from_secs(60),
         env: BTreeMap::new(),
+        limits: Vec::new(),
         max_size: 1 << 20,
     };
     Rubric { name: "Lab <2>".into(), about: "Replicas & clocks".into(), seed: 7, submission, items }

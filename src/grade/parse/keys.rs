@@ -64,6 +64,7 @@ pub(super) fn submission_keys() -> Vec<Key> {
         key("build", "a command that is run once in the submission's folder", text),
         key("build-timeout", "how long the build may take (default 60s)", duration),
         key("env", "environment of the build and of the nodes", scalars),
+        key("limits", "what a node may use, as in a workload's [cluster.limits]", scalars),
         key("max-size", "the most a submission may have, unpacked (default 50MiB)", text),
     ]
 }

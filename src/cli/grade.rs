@@ -10,12 +10,14 @@ use clap::{Args, ValueEnum};
 use super::overrides::show_errors;
 use super::{EXIT_BROKEN, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
 use crate::grade::cell;
-use crate::grade::class::{self, Event, Grading};
+use crate::grade::class::{self, Event, GradeError, Grading};
 use crate::grade::discover::{self, Submission};
-use crate::grade::journal::{JOURNAL, Known};
+use crate::grade::host;
+use crate::grade::journal::{JOURNAL, Journal, Known};
+use crate::grade::merge;
 use crate::grade::outputs;
 use crate::grade::score::{Class, Scored};
-use crate::grade::{Mark, Rubric, parse};
+use crate::grade::{Mark, Part, Rubric, parse};
 use crate::report::style::Style;
 use crate::run::interrupt::Interrupt;
 use crate::sandbox;
@@ -35,7 +37,7 @@ pub struct GradeArgs {
     /// Where grades, feedback and runs go [default: results/grade-NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Runs side by side [default: half as many as there are CPUs, at least one]
+    /// Runs side by side [default: one for every two CPUs, as far as memory goes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     /// Only this part of the class, as in 3/8; --merge brings the parts together
@@ -123,6 +125,8 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
         ));
     };
     let mut submissions = discover::discover(from).map_err(usage)?;
+    let (which, of) = args.partition.unwrap_or((1, 1));
+    let names = submissions.iter().map(|submission| submission.name.clone()).collect();
     if let Some((part, of)) = args.partition {
         submissions = submissions
             .into_iter()
@@ -131,7 +135,7 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
             .map(|(_, one)| one)
             .collect();
     }
-    begin(args, rubric, out)?;
+    begin(args, out)?;
     let own_network = cell::is_available();
     if args.require_isolation && !sandbox::probe().is_full() {
         return Err(broken(
@@ -152,6 +156,7 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
     let grading = Grading {
         rubric,
         submissions: &submissions,
+        part: Part { which, of, submissions: names },
         out: &out,
         jobs,
         own_network,
@@ -160,16 +165,17 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
         stop: &|| interrupt.asked(),
         tell: &|event| progress.tell(event),
     };
-    let class = class::grade(&grading).map_err(broken)?;
+    let class = class::grade(&grading).map_err(|error| match error {
+        GradeError::Node(_) | GradeError::OtherPart { .. } => usage(error),
+        error => broken(error),
+    })?;
     let known = Known::read(&out.join(JOURNAL)).map_err(broken)?;
     Ok(class.map(|class| (class, known)))
 }
 
-/// Runs that wait for nodes most of the time bear company, but what they measure must not depend on it: half of the CPUs. Runs
-/// that need the same ports do not bear any.
+/// As many as the machine bears; of runs that need the same ports that is one.
 fn jobs(args: &GradeArgs, rubric: &Rubric, own_network: bool) -> usize {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.map_or((cpus / 2).max(1), usize::from);
+    let jobs = args.jobs.map_or_else(host::usual_jobs, usize::from);
     let fixed = rubric.items.iter().any(|item| item.fixed_ports);
     if fixed && !own_network && jobs > 1 {
         eprintln!(
@@ -180,8 +186,8 @@ fn jobs(args: &GradeArgs, rubric: &Rubric, own_network: bool) -> usize {
     jobs
 }
 
-/// The output folder, with the rubric in it: the same one, where something is known already.
-fn begin(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Result<(), (u8, String)> {
+/// The output folder, with the rubric in it.
+fn begin(args: &GradeArgs, out: &Path) -> Result<(), (u8, String)> {
     let io = |error: std::io::Error| broken(format!("{}: {error}", out.display()));
     std::fs::create_dir_all(out).map_err(io)?;
     let (journal, kept) = (out.join(JOURNAL), out.join("rubric.toml"));
@@ -189,40 +195,26 @@ fn begin(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Result<(), (u8, Strin
     if args.fresh && journal.exists() {
         std::fs::remove_file(&journal).map_err(io)?;
     }
-    if journal.exists() && std::fs::read(&kept).is_ok_and(|kept| kept != text) {
-        return Err(usage(format!(
-            "{} holds grades by another version of the rubric {}; choose another --out, or --fresh to begin again",
-            out.display(),
-            rubric.name
-        )));
-    }
     std::fs::write(kept, text).map_err(io)
 }
 
 fn merge(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
-    let text = std::fs::read(&args.rubric).map_err(broken)?;
-    let mut known = Known::default();
+    let io = |error: std::io::Error| broken(format!("{}: {error}", out.display()));
+    let mut parts = Vec::new();
     for part in &args.from {
-        if std::fs::read(part.join("rubric.toml")).ok() != Some(text.clone()) {
-            return Err(usage(format!(
-                "{} was not graded by this version of {}",
-                part.display(),
-                args.rubric.display()
-            )));
-        }
-        let read = Known::read(&part.join(JOURNAL)).map_err(usage)?;
-        for name in read.prepared.keys() {
-            if known.prepared.contains_key(name) {
-                return Err(usage(format!("{name} is in two of the parts")));
-            }
-        }
-        known.prepared.extend(read.prepared);
-        known.units.extend(read.units);
+        parts.push((part.clone(), Known::read(&part.join(JOURNAL)).map_err(usage)?));
     }
-    if known.prepared.is_empty() {
-        return Err(usage("the parts hold no grades"));
+    let (names, known) = merge::together(rubric, parts).map_err(usage)?;
+    if out.join(JOURNAL).exists() {
+        return Err(usage(format!("{} holds a grading already: choose another --out", out.display())));
     }
-    let names: Vec<String> = known.prepared.keys().cloned().collect();
+    std::fs::create_dir_all(out).map_err(io)?;
+    std::fs::copy(&args.rubric, out.join("rubric.toml")).map_err(io)?;
+    for (part, name) in args.from.iter().flat_map(|part| names.iter().map(move |name| (part, name))) {
+        let runs = |out: &Path| outputs::folder_of(out, name).join("runs");
+        merge::take_runs(&runs(part), &runs(out)).map_err(broken)?;
+    }
+    Journal::begin(out, &known).map_err(broken)?;
     let class = outputs::write_all(rubric, &names, &known, out).map_err(broken)?;
     Ok(Some((class, known)))
 }

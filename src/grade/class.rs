@@ -6,16 +6,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
-use super::blame::{self, Judged};
-use super::conduct::{self, Unit};
+use super::blame::{self, Judgement};
+use super::conduct::{self, Attempt, End, Unit};
 use super::discover::Submission;
 use super::host::HostWatch;
 use super::journal::{Journal, JournalError, Known};
 use super::outputs::{self, OutputError, folder_of};
+use super::plan::Bases;
 use super::prepare::{self, Ready};
-use super::record::{Mark, Record, UnitId, UnitRecord};
+use super::record::{Mark, Part, Record, UnitId, UnitRecord};
 use super::rubric::{Item, Rubric};
 use super::score::{Class, score};
 
@@ -30,6 +30,8 @@ pub struct Grading<'a> {
     pub submissions: &'a [Submission],
     /// Where everything goes; it exists.
     pub out: &'a Path,
+    /// Which part of which class they are.
+    pub part: Part,
     /// Runs side by side.
     pub jobs: usize,
     /// Whether each run gets a network of its own.
@@ -66,6 +68,21 @@ pub enum GradeError {
     /// An output.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The folder is of another part.
+    #[error(
+        "{out} holds part {there} of a class, and not {here}: choose another --out, or --fresh to begin again"
+    )]
+    OtherPart {
+        /// The folder.
+        out: String,
+        /// What is there.
+        there: String,
+        /// What was asked for.
+        here: String,
+    },
+    /// The rubric's command does not work on this machine, whatever is handed in.
+    #[error("the rubric's `submission.node` cannot be run here: {0}")]
+    Node(String),
     /// The file system, or a process that could not be started.
     #[error("{what}: {source}")]
     Io {
@@ -97,30 +114,46 @@ struct State {
 /// # Errors
 /// [`GradeError`]: our own failure; what is known is in the journal.
 pub fn grade(grading: &Grading<'_>) -> Result<Option<Class>, GradeError> {
-    let (journal, known) = Journal::open(grading.out)?;
+    let (mut journal, mut known) = Journal::open(grading.out)?;
+    take_part(grading, &mut journal, &mut known)?;
+    let bases = Bases::of(grading.rubric);
+    known.units.retain(|_, unit| bases.still_hold(unit));
     let state = Mutex::new(State { journal, known, again: Vec::new(), failed: None });
-    let ready = make_ready(grading, &state)?;
     let items: BTreeMap<&str, &Item> =
         grading.rubric.items.iter().map(|item| (item.name.as_str(), item)).collect();
     let all = units(grading);
+    forget_others(grading, &mut lock(&state).known)?;
     let open: Vec<UnitId> = {
         let known = &lock(&state).known;
         let refused =
-            |id: &UnitId| known.prepared.get(&id.submission).is_none_or(|one| one.refused.is_some());
-        all.iter().filter(|id| !known.units.contains_key(*id) && !refused(id)).cloned().collect()
+            |id: &UnitId| known.prepared.get(&id.submission).is_some_and(|one| one.refused.is_some());
+        // What nobody could decide may be decided on a calmer day.
+        let decided = |unit: &UnitRecord| unit.checks.iter().all(|check| check.mark != Mark::Undecided);
+        let known_and_decided = |id: &UnitId| known.units.get(id).is_some_and(decided);
+        all.iter().filter(|id| !known_and_decided(id) && !refused(id)).cloned().collect()
     };
     (grading.tell)(&Event::Counted(all.len() - open.len(), all.len()));
     let watch = HostWatch::start();
-    let todo = |ids: Vec<UnitId>, attempts| -> VecDeque<Todo<'_>> {
-        ids.into_iter()
-            .filter_map(|id| Some(Todo { item: items.get(id.item.as_str())?, id, attempts }))
-            .collect()
+    let ready = Mutex::new(BTreeMap::new());
+    let todo = |ids: Vec<UnitId>, attempts| -> VecDeque<Vec<Todo<'_>>> {
+        let todo =
+            ids.into_iter().filter_map(|id| Some(Todo { item: items.get(id.item.as_str())?, id, attempts }));
+        let todo: Vec<Todo<'_>> = todo.collect();
+        let mut groups: Vec<Vec<Todo<'_>>> = Vec::new();
+        for one in todo {
+            match groups.last_mut().filter(|group| group[0].id.submission == one.id.submission) {
+                Some(group) => group.push(one),
+                None => groups.push(vec![one]),
+            }
+        }
+        groups.into()
     };
     let mut queue = todo(open, 1);
     let mut jobs = grading.jobs.max(1);
     for attempt in 1..=ATTEMPTS {
-        work(grading, &state, &ready, &watch, Mutex::new(queue), jobs);
-        let again = std::mem::take(&mut lock(&state).again);
+        work(grading, &state, &ready, (&watch, &bases), Mutex::new(queue), jobs);
+        let mut again = std::mem::take(&mut lock(&state).again);
+        again.sort();
         queue = todo(again, attempt + 1);
         jobs = 1;
     }
@@ -152,50 +185,108 @@ fn units(grading: &Grading<'_>) -> Vec<UnitId> {
     units
 }
 
-fn make_ready(grading: &Grading<'_>, state: &Mutex<State>) -> Result<BTreeMap<String, Ready>, GradeError> {
-    let mut ready = BTreeMap::new();
-    for submission in grading.submissions {
-        if (grading.stop)() {
-            break;
-        }
-        let work = folder_of(grading.out, &submission.name).join("work");
-        let made = prepare::prepare(submission, &grading.rubric.submission, &work, grading.stop);
-        let made = made
-            .map_err(|source| GradeError::Io { what: format!("submission {}", submission.name), source })?;
-        if (grading.stop)() {
-            break;
-        }
-        if let Some(why) = &made.prepared.refused {
-            (grading.tell)(&Event::Refused(&submission.name, why));
-        }
-        let mut state = lock(state);
-        if state.known.prepared.get(&submission.name) != Some(&made.prepared) {
-            let record = Record::Prepared(made.prepared.clone());
-            state.journal.write(&record)?;
-            state.known.learn(record);
-        }
-        ready.insert(submission.name.clone(), made);
+/// Sees that the folder is of this part of a class, and says so in it. Who hands in later may join.
+fn take_part(grading: &Grading<'_>, journal: &mut Journal, known: &mut Known) -> Result<(), GradeError> {
+    let Part { which, of, .. } = grading.part;
+    if let Some(part) = known.part.as_ref().filter(|part| (part.which, part.of) != (which, of)) {
+        return Err(GradeError::OtherPart {
+            out: grading.out.display().to_string(),
+            there: format!("{}/{}", part.which, part.of),
+            here: format!("{which}/{of}"),
+        });
     }
-    Ok(ready)
+    if known.part.as_ref() != Some(&grading.part) {
+        let record = Record::Part(grading.part.clone());
+        journal.write(&record)?;
+        known.learn(record);
+    }
+    Ok(())
 }
 
-/// Carries out what is in the queue.
+/// Of a submission that was handed in anew nothing is known.
+fn forget_others(grading: &Grading<'_>, known: &mut Known) -> Result<(), GradeError> {
+    for submission in grading.submissions {
+        let fingerprint = prepare::fingerprint(submission, &grading.rubric.submission)
+            .map_err(|source| GradeError::Io { what: submission.path.display().to_string(), source })?;
+        if known.prepared.get(&submission.name).is_none_or(|one| one.fingerprint != fingerprint) {
+            known.prepared.remove(&submission.name);
+            known.units.retain(|unit, _| unit.submission != submission.name);
+        }
+    }
+    Ok(())
+}
+
+/// Makes a submission ready; `Ok(None)`: it cannot be run, or somebody wants an end.
+fn make_ready(grading: &Grading<'_>, state: &Mutex<State>, name: &str) -> Result<Option<Ready>, GradeError> {
+    let Some(submission) = grading.submissions.iter().find(|submission| submission.name == name) else {
+        return Ok(None);
+    };
+    let work = folder_of(grading.out, name).join("work");
+    let made = prepare::prepare(submission, &grading.rubric.submission, &work, grading.stop);
+    let mut made = made.map_err(|source| GradeError::Io { what: format!("submission {name}"), source })?;
+    if (grading.stop)() {
+        return Ok(None);
+    }
+    if made.prepared.refused.is_none() {
+        made.prepared.refused = prepare::cannot_start(grading.rubric, &made.dir).map_err(GradeError::Node)?;
+    }
+    if let Some(why) = &made.prepared.refused {
+        (grading.tell)(&Event::Refused(name, why));
+    }
+    let mut state = lock(state);
+    if state.known.prepared.get(name) != Some(&made.prepared) {
+        let record = Record::Prepared(made.prepared.clone());
+        state.journal.write(&record)?;
+        state.known.learn(record);
+    }
+    publish(grading, &state, name)?;
+    Ok(made.prepared.refused.is_none().then_some(made))
+}
+
+/// Writes what is known of a submission so far.
+fn publish(grading: &Grading<'_>, state: &State, name: &str) -> Result<(), GradeError> {
+    let names = [name.to_owned()];
+    if let Some(scored) = score(grading.rubric, &names, &state.known).submissions.first() {
+        outputs::write_one(grading.rubric, scored, &state.known, grading.out)?;
+    }
+    Ok(())
+}
+
+/// Carries out what is in the queue: a submission at a time, so that the first is whole while others wait.
 fn work(
     grading: &Grading<'_>,
     state: &Mutex<State>,
-    ready: &BTreeMap<String, Ready>,
-    watch: &HostWatch,
-    queue: Mutex<VecDeque<Todo<'_>>>,
+    ready: &Mutex<BTreeMap<String, Ready>>,
+    beside: (&HostWatch, &Bases),
+    queue: Mutex<VecDeque<Vec<Todo<'_>>>>,
     jobs: usize,
 ) {
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let ready = || ready.lock().unwrap_or_else(PoisonError::into_inner);
+    let group = |todo: &[Todo<'_>]| -> Result<(), GradeError> {
+        let Some(first) = todo.first() else { return Ok(()) };
+        let name = &first.id.submission;
+        let kept = ready().remove(name);
+        let made = match kept {
+            None => make_ready(grading, state, name)?,
+            made => made,
+        };
+        let Some(made) = made else { return Ok(()) };
+        for todo in todo {
+            if (grading.stop)() || lock(state).failed.is_some() {
+                return Ok(());
+            }
+            one(grading, state, &made, beside, todo)?;
+        }
+        ready().insert(name.clone(), made);
+        Ok(())
+    };
     let worker = || {
         while let Some(todo) = next() {
             if (grading.stop)() || lock(state).failed.is_some() {
                 return;
             }
-            let Some(ready) = ready.get(&todo.id.submission) else { continue };
-            if let Err(error) = one(grading, state, ready, watch, &todo) {
+            if let Err(error) = group(&todo) {
                 lock(state).failed.get_or_insert(error);
                 return;
             }
@@ -212,9 +303,10 @@ fn one(
     grading: &Grading<'_>,
     state: &Mutex<State>,
     ready: &Ready,
-    watch: &HostWatch,
+    (watch, bases): (&HostWatch, &Bases),
     todo: &Todo<'_>,
 ) -> Result<(), GradeError> {
+    let name = &todo.id.submission;
     let node = prepare::node_command(&grading.rubric.submission);
     let (rubric, item) = (grading.rubric, todo.item);
     let unit = Unit {
@@ -229,23 +321,20 @@ fn one(
     let folder = folder_of(grading.out, &todo.id.submission)
         .join("runs")
         .join(format!("{}-{}", item.name, todo.id.repeat));
-    let began = Instant::now();
-    let ended = conduct::conduct(&unit, grading.harness, &folder, grading.stop).map_err(|source| {
-        GradeError::Io { what: format!("cannot run {}", grading.harness.display()), source }
-    })?;
-    let Some(mut ended) = ended else { return Ok(()) };
-    let host = watch.since(began);
-    ended.overload = host.is_overload();
-    let judged = blame::judge(item, &ended, todo.attempts >= ATTEMPTS);
-    if judged.again && todo.attempts < ATTEMPTS {
-        let of_check =
-            || judged.checks.iter().find(|check| check.mark != Mark::Passed).map(|check| check.why.as_str());
-        let why = judged.why.first().map(String::as_str).or_else(of_check).unwrap_or_default();
-        (grading.tell)(&Event::Again(&todo.id, why));
+    let attempt =
+        conduct::conduct(&unit, grading.harness, &folder, watch, grading.stop).map_err(|source| {
+            GradeError::Io { what: format!("cannot run {}", grading.harness.display()), source }
+        })?;
+    if attempt.end == End::Interrupted {
+        return Ok(());
+    }
+    let is_alone = todo.attempts > 1 || grading.jobs == 1;
+    let Judgement { checks, why, log, again } = blame::judge(item, &attempt, todo.attempts, is_alone);
+    if let Some(reason) = again {
+        (grading.tell)(&Event::Again(&todo.id, &reason));
         lock(state).again.push(todo.id.clone());
         return Ok(());
     }
-    let Judged { checks, why, log, .. } = judged;
     let left = conduct::run_folder(&folder).unwrap_or(folder);
     conduct::forget_copies(&left)
         .map_err(|source| GradeError::Io { what: format!("cannot tidy up {}", left.display()), source })?;
@@ -253,31 +342,31 @@ fn one(
         unit: todo.id.clone(),
         seed: unit.seed(),
         attempts: todo.attempts,
-        exit_code: ended.exit_code,
+        exit_code: match attempt.end {
+            End::Code(code) => Some(code),
+            _ => None,
+        },
         checks,
         why,
         log,
         folder: relative(&left, &folder_of(grading.out, &todo.id.submission)),
         rerun: unit.rerun(&node),
-        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        host,
-        isolation: isolation(&ended, grading.own_network),
+        duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        host: attempt.weather.load,
+        basis: bases.item(&item.name),
+        isolation: isolation(&attempt, grading.own_network),
     };
     (grading.tell)(&Event::Done(&record));
     let mut state = lock(state);
     let record = Record::Unit(record);
     state.journal.write(&record)?;
     state.known.learn(record);
-    let name = std::slice::from_ref(&todo.id.submission);
-    if let Some(scored) = score(rubric, name, &state.known).submissions.first() {
-        outputs::write_one(rubric, scored, &state.known, grading.out)?;
-    }
-    Ok(())
+    publish(grading, &state, name)
 }
 
 /// What was kept from the nodes, in words.
-fn isolation(ended: &blame::Ended, own_network: bool) -> String {
-    let row = ended.results.as_ref().and_then(|results| results.isolation).unwrap_or_default();
+fn isolation(attempt: &Attempt, own_network: bool) -> String {
+    let row = attempt.results.as_ref().and_then(|results| results.isolation).unwrap_or_default();
     let words =
         [(row.files, "files"), (row.signals, "signals"), (own_network, "network"), (row.groups, "groups")];
     let words: Vec<&str> = words.into_iter().filter(|(kept, _)| *kept).map(|(_, word)| word).collect();
@@ -288,3 +377,6 @@ fn relative(path: &Path, base: &Path) -> String {
     let inside: PathBuf = path.strip_prefix(base).map_or_else(|_| path.to_owned(), Path::to_owned);
     inside.display().to_string()
 }
+
+#[cfg(test)]
+mod tests;

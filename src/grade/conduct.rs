@@ -3,17 +3,21 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::blame::Ended;
+use super::host::{HostWatch, Weather};
 use super::rubric::{Item, Rubric};
+use crate::report::results::Results;
 use crate::seed::Rng;
 
 const POLL: Duration = Duration::from_millis(20);
+/// The most of the harness's own words that are kept, characters.
+const WORDS: usize = 2_000;
 /// How long a run that was asked to end may take to clean up after itself.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -71,6 +75,36 @@ impl Unit<'_> {
     }
 }
 
+/// How the run's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself.
+    Code(u8),
+    /// By a signal that was not ours.
+    Signal(i32),
+    /// Its time was up.
+    TimedOut,
+    /// Somebody asked to end the grading.
+    Interrupted,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// How the process ended.
+    pub end: End,
+    /// Its results, where it left any.
+    pub results: Option<Results>,
+    /// What the harness said on standard error, shortened.
+    pub said: String,
+    /// What the machine was like meanwhile.
+    pub weather: Weather,
+    /// CPU time of the run and all that it started, seconds.
+    pub own_cpu_s: f64,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// Runs it, with results in `folder` (made anew); `stop` tells whether somebody wants it to end.
 ///
 /// # Errors
@@ -79,11 +113,10 @@ pub fn conduct(
     unit: &Unit<'_>,
     harness: &Path,
     folder: &Path,
+    watch: &HostWatch,
     stop: &(dyn Fn() -> bool + Sync),
-) -> io::Result<Option<Ended>> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
+) -> io::Result<Attempt> {
+    super::tree::remove(folder)?;
     fs::create_dir_all(folder)?;
     let (out, err) = (folder.join("run.json"), folder.join("run.log"));
     let mut command = Command::new(harness);
@@ -98,7 +131,8 @@ pub fn conduct(
         .arg("--set")
         .arg(format!("cluster.copy={}", toml::Value::from(unit.folder.display().to_string())));
     command.arg("--results");
-    command.arg(folder.join("results")).envs(&unit.rubric.submission.env).env_remove("GITHUB_ACTIONS");
+    super::child::clean_environment(&mut command);
+    command.arg(folder.join("results")).envs(&unit.rubric.submission.env);
     command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
     if unit.own_network {
         // Where it notes which ports are taken: those of its own network, and what its nodes leave goes with it.
@@ -107,47 +141,66 @@ pub fn conduct(
         command.env("TMPDIR", temporary);
     }
     super::cell::enter(&mut command, unit.own_network);
-    let mut child = command.spawn()?;
-    let mut ended = Ended::default();
-    let deadline = Instant::now() + unit.item.timeout;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            ended.exit_code = status.code().and_then(|code| u8::try_from(code).ok());
-            break;
+    let stretch = watch.begin();
+    let began = Instant::now();
+    let pid = Pid::from_raw(command.spawn()?.id().cast_signed());
+    // From here on nothing may return early: the process is to be waited for.
+    let mut asked: Option<(Instant, End)> = None;
+    let mut killed = false;
+    let (status, own_cpu_s) = loop {
+        if let Some(ended) = reap(pid)? {
+            break ended;
         }
-        let interrupted = stop();
-        ended.timed_out = Instant::now() > deadline;
-        if interrupted || ended.timed_out {
-            finish(&mut child)?;
-            if interrupted {
-                return Ok(None);
+        if asked.is_none() {
+            let why = match (stop(), began.elapsed() > unit.item.timeout) {
+                (true, _) => Some(End::Interrupted),
+                (false, true) => Some(End::TimedOut),
+                (false, false) => None,
+            };
+            if let Some(why) = why {
+                asked = Some((Instant::now(), why));
+                // It is there until it is reaped.
+                let _ = kill(pid, Signal::SIGTERM);
             }
-            break;
+        } else if asked.is_some_and(|(since, _)| since.elapsed() > GRACE) && !killed {
+            killed = true;
+            // Its warden sees to what it started.
+            let _ = kill(pid, Signal::SIGKILL);
         }
         std::thread::sleep(POLL);
-    }
+    };
+    let weather = stretch.end();
+    let end = match asked {
+        Some((_, why)) => why,
+        None if libc::WIFEXITED(status) => End::Code(libc::WEXITSTATUS(status) as u8),
+        None => End::Signal(libc::WTERMSIG(status)),
+    };
     // By the pipe the run was given, not from its folder, where a node may have left what it liked.
-    ended.results =
-        fs::read(&out).ok().and_then(|text| serde_json::from_slice(&text).ok()).filter(|_| !ended.timed_out);
-    ended.stderr = String::from_utf8_lossy(&fs::read(&err).unwrap_or_default()).into_owned();
-    Ok(Some(ended))
+    let results = fs::read(&out).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    Ok(Attempt { end, results, said: read_words(&err), weather, own_cpu_s, took: began.elapsed() })
 }
 
-/// Lets a run clean up, and kills it when it does not; its warden then does.
-fn finish(child: &mut Child) -> io::Result<()> {
-    let pid = Pid::from_raw(child.id().cast_signed());
-    // It may have ended meanwhile.
-    let _ = kill(pid, Signal::SIGTERM);
-    let deadline = Instant::now() + GRACE;
-    while child.try_wait()?.is_none() {
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            break;
+/// The status of a child that has ended, and the CPU time that it and its descendants took, s (wait4(2)).
+fn reap(pid: Pid) -> io::Result<Option<(libc::c_int, f64)>> {
+    let mut status = 0;
+    // SAFETY: a rusage is plain numbers, for which zeroes are as good as any.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals of the right type.
+    match unsafe { libc::wait4(pid.as_raw(), &raw mut status, libc::WNOHANG, &raw mut usage) } {
+        0 => Ok(None),
+        -1 if Errno::last() == Errno::EINTR => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        _ => {
+            let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+            Ok(Some((status, seconds(usage.ru_utime) + seconds(usage.ru_stime))))
         }
-        std::thread::sleep(POLL);
     }
-    Ok(())
+}
+
+fn read_words(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    crate::report::style::one_line(&crate::report::style::clean(text.trim()), WORDS)
 }
 
 /// Removes what is left of the copies that nodes ran in; their logs stay.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::record::{Prepared, Record, UnitId, UnitRecord};
+use super::record::{Part, Prepared, Record, UnitId, UnitRecord};
 
 /// The journal's name in the output folder.
 pub const JOURNAL: &str = "grading.jsonl";
@@ -47,6 +47,8 @@ pub enum JournalError {
 /// All that is known of a class.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Known {
+    /// Which part of which class it is.
+    pub part: Option<Part>,
     /// How each submission was made ready.
     pub prepared: BTreeMap<String, Prepared>,
     /// The units that were run.
@@ -57,6 +59,7 @@ impl Known {
     /// Adds a record.
     pub fn learn(&mut self, record: Record) {
         match record {
+            Record::Part(part) => self.part = Some(part),
             Record::Prepared(prepared) => {
                 let name = prepared.submission.clone();
                 let before = self.prepared.insert(name.clone(), prepared);
@@ -126,6 +129,25 @@ impl Journal {
         Ok((Journal { file, path }, known))
     }
 
+    /// Begins a journal in `folder`, where none may be, with all that is known.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn begin(folder: &Path, known: &Known) -> Result<(), JournalError> {
+        let path = folder.join(JOURNAL);
+        let io = |source| JournalError::Io { path: path.clone(), source };
+        let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(io)?;
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((_, errno)) => return Err(io(errno.into())),
+        };
+        let mut journal = Journal { file, path };
+        let prepared = known.prepared.values().cloned().map(Record::Prepared);
+        let units = known.units.values().cloned().map(Record::Unit);
+        let part = known.part.iter().cloned().map(Record::Part);
+        part.chain(prepared).chain(units).try_for_each(|record| journal.write(&record))
+    }
+
     /// Writes a record down; it is on the disk when this returns.
     ///
     /// # Errors
@@ -145,6 +167,19 @@ mod tests {
     fn prepared(name: &str, fingerprint: &str) -> Record {
         let (submission, fingerprint) = (name.to_owned(), fingerprint.to_owned());
         Record::Prepared(Prepared { submission, fingerprint, refused: None, log: Vec::new() })
+    }
+
+    #[test]
+    fn a_journal_begun_with_what_is_known_tells_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut known = Known::default();
+        let class = Part { which: 1, of: 2, submissions: vec!["ann".into(), "bob".into()] };
+        for record in [Record::Part(class), prepared("ann", "1"), unit("ann", 1, 1), unit("ann", 2, 2)] {
+            known.learn(record);
+        }
+        Journal::begin(dir.path(), &known).unwrap();
+        assert_eq!(Known::read(&dir.path().join(JOURNAL)).unwrap(), known);
+        assert!(Journal::begin(dir.path(), &known).is_err());
     }
 
     fn unit(name: &str, repeat: u32, attempts: u32) -> Record {

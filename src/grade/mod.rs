@@ -7,18 +7,23 @@
 
 pub mod blame;
 pub mod cell;
+mod child;
 pub mod class;
 pub mod conduct;
 pub mod discover;
+mod hash;
 pub mod host;
 pub mod journal;
+pub mod merge;
 pub mod outputs;
 pub mod parse;
+pub mod plan;
 pub mod prepare;
 pub mod record;
 pub mod rubric;
 pub mod score;
+pub mod tree;
 pub mod unpack;
 
-pub use record::{CheckMark, Found, HostLoad, Mark, Prepared, Record, UnitId, UnitRecord};
+pub use record::{CheckMark, Found, HostLoad, Mark, Part, Prepared, Record, UnitId, UnitRecord};
 pub use rubric::{CheckPoints, Credit, Item, Rubric, SubmissionRules};

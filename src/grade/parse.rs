@@ -1,60 +1,26 @@
 //! Reading a rubric, so that every mistake is shown where it was made.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::rubric::{CheckPoints, Credit, DIR, Item, Rubric, SubmissionRules};
-use crate::document::units::size;
-use crate::document::{self, Field, Key, Problems, Section, Sink, Source, Table, Val, did_you_mean};
+use crate::document::units::{show_duration, size};
+use crate::document::{self, Field, Problems, Section, Sink, Source, Table, Val, did_you_mean, list};
 use crate::workload::{Overrides, Workload};
 
+mod keys;
+
+pub use keys::schema;
+use keys::{item_keys, submission_keys, top_keys};
+
 const MAX_REPEATS: u64 = 1000;
+const MAX_POINTS: f64 = 1e6;
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn key(name: &'static str, about: &'static str) -> Key {
-    Key { name, about, schema: || json!(true) }
-}
-
-fn top_keys() -> Vec<Key> {
-    vec![
-        key("name", "the rubric's name"),
-        key("about", "what it is about"),
-        key("seed", "from which the seed of every run is drawn"),
-        key("repeats", "how often each item is run, unless it says otherwise"),
-        key("timeout", "how long a run may take, unless its item says otherwise"),
-        key("submission", "what is asked of a submission, and how it starts"),
-        key("item", "a workload with what it is worth"),
-    ]
-}
-
-fn submission_keys() -> Vec<Key> {
-    vec![
-        key("node", "how a node starts; {{ dir }} is the submission's folder"),
-        key("requires", "files that must be there"),
-        key("build", "a command that is run once in the submission's folder"),
-        key("build-timeout", "how long the build may take"),
-        key("env", "environment of the build and of the nodes"),
-        key("limits", "what a node may use, as in a workload's [cluster.limits]"),
-        key("max-size", "the most an archive may unpack to"),
-    ]
-}
-
-fn item_keys() -> Vec<Key> {
-    vec![
-        key("workload", "the workload file, relative to the rubric"),
-        key("name", "its name"),
-        key("about", "what it tests"),
-        key("repeats", "how often it is run"),
-        key("timeout", "how long a run may take"),
-        key("set", "settings over the workload's"),
-        key("vars", "variables over the workload's"),
-        key("checks", "the points of each check"),
-        key("credit", "how repeats become points: share or all-or-nothing"),
-        key("visible", "whether students see it"),
-    ]
+/// Whether a document is meant as a rubric: workloads have no items.
+pub fn is_rubric(table: &Table) -> bool {
+    table.get("item").is_some() || (table.get("submission").is_some() && table.get("cluster").is_none())
 }
 
 /// Reads the rubric at `path` and validates what can be validated without a submission: its workloads too.
@@ -62,7 +28,7 @@ fn item_keys() -> Vec<Key> {
 /// # Errors
 /// Every mistake found.
 pub fn read(path: &Path) -> Result<Rubric, Problems> {
-    decode(document::read(path)?, path)
+    decode(document::read_as(path, "rubric")?, path)
 }
 
 fn decode((source, table): (Source, Table), path: &Path) -> Result<Rubric, Problems> {
@@ -105,7 +71,13 @@ fn rubric(top: &Section<'_>, path: &Path) -> Option<Rubric> {
         }
         found.push(item);
     }
-    Some(Rubric { name: name?, about, seed: seed?, submission: submission?, items: found })
+    let rubric = Rubric { name: name?, about, seed: seed?, submission: submission?, items: found };
+    if rubric.points() <= 0.0 {
+        let help = "give at least one check a number of points above 0".to_owned();
+        top.fail("no check of the rubric is worth anything", "expected points", Some(help));
+        return None;
+    }
+    Some(rubric)
 }
 
 fn text_of(section: &Section<'_>, key: &str) -> String {
@@ -138,7 +110,8 @@ fn submission(section: &Section<'_>) -> Option<SubmissionRules> {
         None => Vec::new(),
         Some(field) => {
             let files = field.items("file names")?;
-            files.iter().map(|file| file.text().map(str::to_owned)).collect::<Option<_>>()?
+            let read: Vec<_> = files.iter().map(required_file).collect();
+            read.into_iter().collect::<Option<_>>()?
         }
     };
     let build = match section.field("build") {
@@ -152,6 +125,16 @@ fn submission(section: &Section<'_>) -> Option<SubmissionRules> {
     let limits = limits.into_iter().map(|limit| format!("cluster.limits.{limit}")).collect();
     let max_size = section.field("max-size").map_or(Some(50 << 20), |field| field.unit(size, "50MiB"))?;
     Some(SubmissionRules { node: text.to_owned(), requires, build, build_timeout, env, limits, max_size })
+}
+
+fn required_file(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if text.is_empty() || !Path::new(text).components().all(inside) {
+        field.fail(format!("is {text:?}"), "expected a path within the submission's folder");
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn command(field: &Field<'_>) -> Option<String> {
@@ -192,38 +175,35 @@ fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration), limits:
         .map_or(Some("share"), |field| field.word(&["share", "all-or-nothing"], &[]))?;
     let visible = section.field("visible").map_or(Some(true), |field| field.truth())?;
     let checks = points(&section.required("checks", "checks = { convergence = 10 }")?)?;
-    // Any node will do: a submission's own is tried when its turn comes.
-    let node = Some("{{ harness }} node lww".to_owned());
-    let overrides =
-        Overrides { node, vars: vars.clone(), sets: [limits, &set].concat(), ..Overrides::default() };
-    let parsed = match Workload::load(&file, &overrides) {
-        Ok(parsed) => parsed,
-        Err(problems) => {
-            let first = problems.list.first().map(|problem| problem.title.clone()).unwrap_or_default();
-            workload.fail(
-                format!("{} cannot be run: {first}", file.display()),
-                "expected a workload file without mistakes",
-            );
-            return None;
-        }
-    };
+    let (parsed, fine) = loaded(&workload, &file, section, (limits, &set), &vars)?;
+    if let Some(field) = section.field("timeout").filter(|_| timeout <= parsed.load.duration) {
+        let (shown, load) = (show_duration(timeout), show_duration(parsed.load.duration));
+        let label = format!("expected more than the load's {load}, and time to start and to settle");
+        field.fail(format!("is {shown}: no run could end in that time"), label);
+        return None;
+    }
     let known: Vec<&str> = parsed.checks.iter().map(|check| check.0.as_str()).collect();
-    for (at, check) in checks.iter().enumerate() {
+    for check in &checks {
         if !known.contains(&check.check.as_str()) {
-            let hint =
-                did_you_mean(&check.check, known.iter().copied(), "expected one of the workload's [checks]");
-            section
-                .field("checks")?
-                .fail(format!("names `{}`, which {} does not check", checks[at].check, file.display()), hint);
+            let fallback = format!("expected {}", list(&known, "or"));
+            let hint = did_you_mean(&check.check, known.iter().copied(), &fallback);
+            let title = format!("names `{}`, which is not among the workload's [checks]", check.check);
+            section.field("checks")?.fail(title, hint);
             return None;
         }
     }
+    if !fine {
+        return None;
+    }
+    let protocol = PathBuf::from(&parsed.client.protocol);
+    let is_file = file.parent().is_some_and(|beside| beside.join(&protocol).is_file());
     Some(Item {
         name,
         about: text_of(section, "about"),
         workload: std::path::absolute(&file).unwrap_or(file),
         repeats: u32::try_from(repeats).ok()?,
         timeout,
+        protocol: is_file.then_some(protocol),
         fixed_ports: parsed.cluster.port.is_some_and(|port| port != 0),
         set,
         vars,
@@ -231,6 +211,82 @@ fn item(section: &Section<'_>, rubric: &Path, fallback: (u64, Duration), limits:
         credit: if credit == "share" { Credit::Share } else { Credit::AllOrNothing },
         visible,
     })
+}
+
+/// The workload as the item changes it, with any node: a submission's own is tried when its turn comes. A mistake in the file is one
+/// of `workload`, one that only a change makes is one of `set` or `vars`; and whether there was none.
+fn loaded(
+    workload: &Field<'_>,
+    file: &Path,
+    section: &Section<'_>,
+    (limits, set): (&[String], &[String]),
+    vars: &[String],
+) -> Option<(Workload, bool)> {
+    let node = Some("{{ harness }} node lww".to_owned());
+    let mut overrides = Overrides { node, ..Overrides::default() };
+    let mut parsed = match Workload::load(file, &overrides) {
+        Ok(parsed) => parsed,
+        Err(problems) => {
+            let (what, help) = first(&problems);
+            workload.fail_help(
+                format!("cannot be run: {what}"),
+                "expected a workload file without mistakes",
+                help,
+            );
+            return None;
+        }
+    };
+    let mut fine = true;
+    for (key, changes) in [("vars", vars), ("set", set)] {
+        let before = overrides.clone();
+        let changed = if key == "set" { &mut overrides.sets } else { &mut overrides.vars };
+        changed.extend(changes.iter().cloned());
+        match Workload::load(file, &overrides) {
+            Ok(changed) => parsed = changed,
+            Err(problems) => {
+                if let Some(field) = section.field(key) {
+                    let (what, help) = first(&problems);
+                    let label = format!("expected changes that {} takes", file.display());
+                    field.fail_help(format!("cannot be run: {what}"), label, help);
+                }
+                overrides = before;
+                fine = false;
+            }
+        }
+    }
+    let sets = [limits, &overrides.sets].concat();
+    if let Err(problems) = Workload::load(file, &Overrides { sets, ..overrides }) {
+        let (what, help) = first(&problems);
+        let title = format!("cannot be run under the limits of [submission]: {what}");
+        workload.fail_help(title, "expected limits as a workload's [cluster.limits] has them", help);
+        fine = false;
+    }
+    if let Some(axis) = parsed.matrix.first() {
+        let help = format!("choose one: vars = {{ {} = {:?} }}", axis.name, axis.values[0]);
+        let title = format!("has a [matrix] of `{}`: it is many runs, not one", axis.name);
+        workload.fail_help(title, "expected a workload that is one run", Some(help));
+        fine = false;
+    }
+    Some((parsed, fine))
+}
+
+/// The first mistake with its line, and what helps or how many more there are.
+fn first(errors: &Problems) -> (String, Option<String>) {
+    let Some(problem) = errors.list.first() else { return (String::new(), None) };
+    let place = match &problem.at {
+        Some(at) if at.flag.is_none() => {
+            let before = errors.source.text.get(..at.range.start).unwrap_or_default();
+            format!("{}:{}: ", errors.source.name, before.matches('\n').count() + 1)
+        }
+        Some(_) => String::new(),
+        None => format!("{}: ", errors.source.name),
+    };
+    let label = if problem.label.is_empty() { String::new() } else { format!("; {}", problem.label) };
+    let more = match errors.list.len() {
+        0 | 1 => problem.help.clone(),
+        all => Some(format!("{} more: harness validate {}", all - 1, errors.source.name)),
+    };
+    (format!("{place}{}{label}", problem.title), more)
 }
 
 /// `{ "load.rate" = 50 }` or `{ load = { rate = 50 } }` as `load.rate=50`.
@@ -263,7 +319,7 @@ fn points(field: &Field<'_>) -> Option<Vec<CheckPoints>> {
     let point = |entry: &document::Entry| {
         let value =
             Field { path: format!("{}.{}", field.path, entry.key), node: &entry.node, sink: field.sink };
-        Some(CheckPoints { check: entry.key.clone(), points: value.number(0.0..=1e6)? })
+        Some(CheckPoints { check: entry.key.clone(), points: value.number(0.0..=MAX_POINTS)? })
     };
     table.entries.iter().map(point).collect()
 }

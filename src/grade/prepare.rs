@@ -1,17 +1,19 @@
 //! Making a submission ready: a copy of its own, looked over, and built.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::hash::Hasher;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::discover::Submission;
+use super::hash::Print;
 use super::record::Prepared;
-use super::rubric::SubmissionRules;
-use super::unpack;
+use super::rubric::{Rubric, SubmissionRules};
+use super::tree::{self, TreeError};
+use super::unpack::{self, UnpackError};
+use super::{child, hash, plan};
+use crate::workload::{Overrides, Workload};
 
 /// The last lines of a build that are shown.
 const LOG_LINES: usize = 20;
@@ -24,8 +26,21 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Ready {
     /// What the journal says.
     pub prepared: Prepared,
-    /// Its own folder.
+    /// Its own folder, of which each node of each run gets a copy.
     pub dir: PathBuf,
+}
+
+/// What tells whether a submission is still the one that was graded, made ready by the same rules.
+///
+/// # Errors
+/// It cannot be read.
+pub fn fingerprint(submission: &Submission, rules: &SubmissionRules) -> io::Result<String> {
+    let content = if submission.path.is_dir() {
+        hash::folder(&submission.path, rules.max_size)?
+    } else {
+        hash::file(&submission.path)?
+    };
+    Ok(Print::of([content, plan::of_rules(rules)]))
 }
 
 /// Copies or unpacks `submission` into `work` (made anew), looks for what the rules require, and builds it. `stop` tells
@@ -39,25 +54,28 @@ pub fn prepare(
     work: &Path,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> io::Result<Ready> {
-    if work.exists() {
-        fs::remove_dir_all(work)?;
-    }
+    tree::remove(work)?;
+    fs::create_dir_all(work)?;
+    let work = &work.canonicalize()?;
     let code = work.join("code");
     fs::create_dir_all(&code)?;
-    let code = code.canonicalize()?;
     let mut prepared = Prepared {
         submission: submission.name.clone(),
-        fingerprint: fingerprint(&submission.path)?,
+        fingerprint: fingerprint(submission, rules)?,
         refused: None,
         log: Vec::new(),
     };
     let taken = if submission.path.is_dir() {
-        copy(&submission.path, &code, &mut rules.max_size.clone()).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge => format!("it has more than {} bytes", rules.max_size),
-            _ => format!("it cannot be copied: {error}"),
-        })
+        match tree::copy(&submission.path, &code, rules.max_size) {
+            Err(TreeError::Io { error, .. }) => return Err(error),
+            taken => taken.map_err(|error| error.to_string()),
+        }
     } else {
-        unpack::unpack(&submission.path, &code, rules.max_size).map_err(|error| error.to_string())
+        match unpack::unpack(&submission.path, &code, rules.max_size) {
+            // Our own disk, and no fault of the submission.
+            Err(UnpackError::Io { error, .. }) => return Err(error),
+            taken => taken.map_err(|error| format!("the archive cannot be used: {error}")),
+        }
     };
     let dir = unpack::root(&code);
     let refused = taken.err().or_else(|| missing(&dir, &rules.requires));
@@ -65,6 +83,8 @@ pub fn prepare(
     if let (None, Some(command)) = (&prepared.refused, &rules.build) {
         let log = work.join("build.log");
         let built = build(command, &dir, rules, &log, stop);
+        // What was built is copied to the nodes with the rest, though its builder calls it a cache (Cargo does).
+        tree::forget_cache_tags(&code)?;
         if let Err(why) = built {
             prepared.refused = Some(why);
             prepared.log = tail(&log);
@@ -75,74 +95,14 @@ pub fn prepare(
 
 fn missing(dir: &Path, requires: &[String]) -> Option<String> {
     let missing: Vec<&str> =
-        requires.iter().map(String::as_str).filter(|file| !dir.join(file).is_file()).collect();
+        requires.iter().map(String::as_str).filter(|file| !is_there(dir, file)).collect();
     (!missing.is_empty()).then(|| format!("it has no {}", missing.join(", no ")))
 }
 
-/// Copies files and folders; links are left out, as they may lead anywhere. `left` is how many bytes may still come.
-fn copy(from: &Path, to: &Path, left: &mut u64) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            fs::create_dir_all(&target)?;
-            copy(&entry.path(), &target, left)?;
-        } else if kind.is_file() {
-            let size = entry.metadata()?.len();
-            *left = left.checked_sub(size).ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-/// A number that changes with the names and contents of a submission's files.
-fn fingerprint(path: &Path) -> io::Result<String> {
-    let mut files = BTreeMap::new();
-    list(path, path, &mut files)?;
-    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-    let mut buffer = vec![0; 64 * 1024];
-    for (name, path) in files {
-        hash.write(name.as_bytes());
-        let mut file = File::open(path)?;
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                count => hash.write(&buffer[..count]),
-            }
-        }
-        hash.write(&[0]);
-    }
-    Ok(format!("{:016x}", hash.finish()))
-}
-
-fn list(root: &Path, path: &Path, files: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
-    if path.is_file() {
-        let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
-        files.insert(name, path.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_symlink() {
-            list(root, &entry.path(), files)?;
-        }
-    }
-    Ok(())
-}
-
-/// FNV-1a, 64 bits: the same on every machine and in every release, which the standard library's is not.
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
+/// Whether there is such a file, in the submission itself and not where a link leads.
+fn is_there(dir: &Path, file: &str) -> bool {
+    let found = dir.join(file).canonicalize();
+    found.is_ok_and(|found| found.is_file() && dir.canonicalize().is_ok_and(|dir| found.starts_with(dir)))
 }
 
 /// Builds in the submission's folder; nothing of it is left running.
@@ -159,6 +119,8 @@ fn build(
     let told = |error: io::Error| format!("the build `{command}` cannot be started: {error}");
     let output = File::create(log).map_err(told)?;
     let mut build = Command::new(program);
+    child::clean_environment(&mut build);
+    child::die_with_us(&mut build);
     build.args(arguments).current_dir(dir).envs(&rules.env).stdin(Stdio::null());
     build.stdout(output.try_clone().map_err(told)?).stderr(output).process_group(0);
     let mut child = build.spawn().map_err(told)?;
@@ -195,6 +157,31 @@ fn tail(path: &Path) -> Vec<String> {
         .iter()
         .map(|line| line.chars().take(300).collect())
         .collect()
+}
+
+/// Why an item's workload cannot start a node of the submission in `dir`; `None`: all can.
+///
+/// # Errors
+/// What is missing is not in the submission: the rubric's command does not work here.
+pub fn cannot_start(rubric: &Rubric, dir: &Path) -> Result<Option<String>, String> {
+    let copy = format!("cluster.copy={}", toml::Value::from(dir.display().to_string()));
+    for item in &rubric.items {
+        let overrides = Overrides {
+            node: Some(node_command(&rubric.submission)),
+            vars: item.vars.clone(),
+            sets: [&rubric.submission.limits, &item.set, std::slice::from_ref(&copy)].concat(),
+            ..Overrides::default()
+        };
+        let Err(errors) = Workload::load(&item.workload, &overrides) else { continue };
+        let what = errors.list.first().map(|problem| match problem.label.as_str() {
+            "" => problem.title.clone(),
+            label => format!("{}; {label}", problem.title),
+        });
+        let what = what.unwrap_or_default();
+        // What is in the submission is named from its folder; a program is looked for in PATH.
+        return if what.contains("./") { Ok(Some(what)) } else { Err(what) };
+    }
+    Ok(None)
 }
 
 /// How a node of the submission starts: in a copy of the submission's folder that is its own.

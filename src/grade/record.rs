@@ -102,6 +102,9 @@ pub struct UnitRecord {
     /// How busy the machine was meanwhile.
     #[serde(default)]
     pub host: HostLoad,
+    /// The fingerprint of all in the rubric and its workloads that decides how such a run ends.
+    #[serde(default)]
+    pub basis: String,
     /// The isolation that was in force, one word: `full`, `none` …
     #[serde(default)]
     pub isolation: String,
@@ -124,10 +127,23 @@ pub struct Prepared {
     pub log: Vec<String>,
 }
 
+/// Which part of a class is graded into a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which, from 1.
+    pub which: usize,
+    /// Of how many.
+    pub of: usize,
+    /// Everybody in the class, other parts included.
+    pub submissions: Vec<String>,
+}
+
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum Record {
+    /// A grading began.
+    Part(Part),
     /// A submission was made ready, or refused.
     Prepared(Prepared),
     /// A unit was run.

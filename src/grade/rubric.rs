@@ -56,6 +56,8 @@ pub struct Item {
     pub timeout: Duration,
     /// Whether its nodes listen on ports the workload names, which two runs cannot have at once.
     pub fixed_ports: bool,
+    /// The protocol file of the workload, relative to it; `None`: one that is built in.
+    pub protocol: Option<PathBuf>,
     /// Settings over the workload's, as `--set` takes them.
     pub set: Vec<String>,
     /// Variables over the workload's, as `--var` takes them.
@@ -87,6 +89,20 @@ pub enum Credit {
 }
 
 impl Rubric {
+    /// One line for people: how many items, runs of each submission, and points.
+    pub fn summary(&self) -> String {
+        let count = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let runs = self.items.iter().map(|item| u64::from(item.repeats)).sum();
+        format!(
+            "{}: {}, {} a submission, {} points, seed {}",
+            self.name,
+            count(self.items.len() as u64, "item"),
+            count(runs, "run"),
+            self.points(),
+            self.seed
+        )
+    }
+
     /// The points of everything together.
     pub fn points(&self) -> f64 {
         self.items.iter().map(Item::points).sum()

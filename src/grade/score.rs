@@ -199,6 +199,7 @@ mod tests {
             repeats,
             timeout: Duration::from_secs(60),
             fixed_ports: false,
+            protocol: None,
             set: Vec::new(),
             vars: Vec::new(),
             checks: vec![check("convergence", 10.0), check("lww", 5.0)],

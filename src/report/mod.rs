@@ -24,7 +24,7 @@ mod figures;
 mod load;
 mod proof;
 mod stretch;
-mod violations;
+pub(crate) mod violations;
 
 #[cfg(test)]
 mod tests;

@@ -21,11 +21,15 @@ const CLASS: &[(&str, &str, [&str; 2])] = &[
 const SAME: [&str; 6] =
     ["grades.csv", "grades.json", "index.html", "junit.xml", "classroom/bob.json", "classroom/max.json"];
 
-/// A class in the lab's folder: `class/` and `rubric.toml`, whose nodes all want the same ports.
 fn class() -> Lab {
+    class_of(&CLASS.iter().map(|(name, script, _)| (*name, *script)).collect::<Vec<_>>())
+}
+
+/// A class in the lab's folder: `class/` and `rubric.toml`, whose nodes all want the same ports.
+fn class_of(submissions: &[(&str, &str)]) -> Lab {
     let lab = Lab::new("grade");
     let root = lab.dir.path();
-    for (name, script, _) in CLASS {
+    for (name, script) in submissions {
         let folder = root.join("class").join(name);
         std::fs::create_dir_all(&folder).unwrap();
         // Who has nothing handed in something else.
@@ -40,8 +44,10 @@ fn class() -> Lab {
     std::fs::write(root.join("short.toml"), workload).unwrap();
     let rubric = format!(
         "name = \"Small\"\nseed = 3\nrepeats = 1\ntimeout = \"100s\"\n[submission]\nnode = \"sh {{{{ dir }}}}/node.sh\"\n\
-         requires = [\"node.sh\"]\nenv = {{ HARNESS = {:?} }}\n[[item]]\nworkload = \"short.toml\"\nchecks = {{ convergence = 10, lww = 5 }}\n",
-        env!("CARGO_BIN_EXE_harness")
+         requires = [\"node.sh\"]\nenv = {{ HARNESS = {:?}, E2E_MARK = {:?} }}\n[[item]]\nworkload = \"short.toml\"\nchecks = {{ convergence = 10, lww = 5 }}\n",
+        env!("CARGO_BIN_EXE_harness"),
+        // Nothing else of our environment reaches a node.
+        lab.mark()
     );
     std::fs::write(root.join("rubric.toml"), rubric).unwrap();
     lab
@@ -108,6 +114,33 @@ fn grades_are_the_truth_killed_in_the_middle_or_in_parts() {
     merge.args(["grade", "--merge", "part1", "part2", "--rubric", "rubric.toml", "--out", "merged"]);
     expect_code(&merge.output().unwrap(), 0);
     expect_same(&lab, "whole", "merged");
+    let report = "merged/submissions/ann/runs/short-1/results/short/latest/report.html";
+    assert!(lab.dir.path().join(report).is_file(), "the runs are there too");
+    let mut merge = lab.command();
+    merge.args(["grade", "--merge", "part2", "--rubric", "rubric.toml", "--out", "half"]);
+    let output = merge.output().unwrap();
+    expect_code(&output, 2);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("part 1/2 is missing"), "{output:?}");
+
+    // Points may change, and nobody is run again; with another seed all are.
+    let rubric = lab.dir.path().join("rubric.toml");
+    let text = std::fs::read_to_string(&rubric).unwrap();
+    std::fs::write(&rubric, text.replace("convergence = 10", "convergence = 20")).unwrap();
+    let output = grade(&lab, "whole", &["--jobs", "2"]);
+    expect_code(&output, 0);
+    let (said, csv) = (
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+        std::fs::read_to_string(lab.dir.path().join("whole/grades.csv")).unwrap(),
+    );
+    assert!(said.contains("5 runs, 5 of them known already"), "{said}");
+    assert!(csv.lines().any(|line| line.ends_with(",25,no,20,0")), "{csv}");
+    std::fs::write(&rubric, text.replace("seed = 3", "seed = 4")).unwrap();
+    let mut merge = lab.command();
+    merge.args(["grade", "--merge", "part1", "part2", "--rubric", "rubric.toml", "--out", "other"]);
+    let output = merge.output().unwrap();
+    expect_code(&output, 2);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("part1: ann short was run under another rubric"), "{said}");
 }
 
 /// SIGKILL when one unit is known and others are not; then the same command again.
@@ -214,7 +247,7 @@ fn hostile_submissions_leave_the_others_grades_alone() {
     assert!(feedback("forks").contains("processes and threads"), "{}", feedback("forks"));
     assert!(feedback("fills").contains("its directory grew"), "{}", feedback("fills"));
     assert!(
-        feedback("slips").contains("outside of its folder") && feedback("bomb").contains("more than"),
+        feedback("slips").contains("leads out of it") && feedback("bomb").contains("more than"),
         "{}",
         feedback("bomb")
     );
@@ -244,4 +277,31 @@ fn a_rubric_s_mistakes_are_shown_where_they_are() {
         assert!(told.contains(said) && told.contains("rubric.toml:"), "{right}: {told}");
         assert!(!Path::new(&lab.dir.path().join("wrong")).exists(), "nothing was begun");
     }
+}
+
+/// What one run leaves beside the node is not there for the next, what is handed in is never touched, links stay links, and a
+/// grader's secrets stay the grader's.
+#[test]
+fn a_run_finds_the_folder_as_it_was_built() {
+    let script = "cd \"$(dirname \"$0\")\"; [ -e made ] || exit 4; [ -z \"$SECRET\" ] || exit 6; [ -L link ] || exit 7\n\
+        for left in left-*; do [ \"$left\" = 'left-*' ] || [ \"$left\" = left-$PPID ] || exit 5; done\n\
+        mkdir -p left-$PPID; cd - >/dev/null; exec \"$HARNESS\" node lww \"$@\"";
+    let lab = class_of(&[("ann", script)]);
+    let folder = lab.dir.path().join("class/ann");
+    std::os::unix::fs::symlink("node.sh", folder.join("link")).unwrap();
+    let rubric = lab.dir.path().join("rubric.toml");
+    let text = std::fs::read_to_string(&rubric).unwrap().replace("repeats = 1", "repeats = 2");
+    let build = "build = \"sh -c 'test -z \\\"$SECRET\\\" && echo > made'\"\nrequires";
+    std::fs::write(&rubric, text.replace("requires", build)).unwrap();
+    let mut command = lab.command();
+    command.args(["grade", "class", "--rubric", "rubric.toml", "--out", "out", "--jobs", "2"]);
+    let output = command.env("SECRET", "token").output().unwrap();
+    expect_code(&output, 0);
+    let csv = std::fs::read_to_string(lab.dir.path().join("out/grades.csv")).unwrap();
+    let feedback = std::fs::read_to_string(lab.dir.path().join("out/submissions/ann/feedback.md")).unwrap();
+    assert!(csv.lines().any(|line| line.ends_with(",15,no,10,5")), "{csv}\n{feedback}");
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["link", "node.sh"]);
 }

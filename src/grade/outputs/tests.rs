@@ -17,6 +17,7 @@ fn rubric() -> Rubric {
         repeats: 2,
         timeout: Duration::from_secs(60),
         fixed_ports: false,
+        protocol: None,
         set: Vec::new(),
         vars: Vec::new(),
         checks,

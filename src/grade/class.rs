@@ -53,6 +53,8 @@ pub enum Event<'a> {
     Counted(usize, usize),
     /// A submission cannot be graded.
     Refused(&'a str, &'a str),
+    /// A unit is being run, for so manieth time.
+    Began(&'a UnitId, u32),
     /// A unit was run and will be run again: why.
     Again(&'a UnitId, &'a str),
     /// A unit is known.
@@ -321,6 +323,7 @@ fn one(
     let folder = folder_of(grading.out, &todo.id.submission)
         .join("runs")
         .join(format!("{}-{}", item.name, todo.id.repeat));
+    (grading.tell)(&Event::Began(&todo.id, todo.attempts));
     let attempt =
         conduct::conduct(&unit, grading.harness, &folder, watch, grading.stop).map_err(|source| {
             GradeError::Io { what: format!("cannot run {}", grading.harness.display()), source }

@@ -3,21 +3,25 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, ValueEnum};
+
+mod progress;
+
+use progress::Progress;
 
 use super::overrides::show_errors;
 use super::{EXIT_BROKEN, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
 use crate::grade::cell;
-use crate::grade::class::{self, Event, GradeError, Grading};
-use crate::grade::discover::{self, Submission};
+use crate::grade::class::{self, GradeError, Grading};
+use crate::grade::discover;
 use crate::grade::host;
 use crate::grade::journal::{JOURNAL, Journal, Known};
 use crate::grade::merge;
 use crate::grade::outputs;
 use crate::grade::score::{Class, Scored};
-use crate::grade::{Mark, Part, Rubric, parse};
+use crate::grade::{Part, Rubric, parse};
+use crate::report::progress::ProgressMode;
 use crate::report::style::Style;
 use crate::run::interrupt::Interrupt;
 use crate::sandbox;
@@ -151,7 +155,7 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
     let interrupt =
         Interrupt::install().map_err(|error| broken(format!("cannot listen for signals: {error}")))?;
     let harness = std::env::current_exe().map_err(broken)?;
-    let progress = Progress::new(args.quiet, &submissions);
+    let progress = Progress::new(ProgressMode::choose(args.quiet), &submissions);
     let out = out.canonicalize().map_err(broken)?;
     let grading = Grading {
         rubric,
@@ -165,7 +169,9 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
         stop: &|| interrupt.asked(),
         tell: &|event| progress.tell(event),
     };
-    let class = class::grade(&grading).map_err(|error| match error {
+    let class = class::grade(&grading);
+    progress.finish();
+    let class = class.map_err(|error| match error {
         GradeError::Node(_) | GradeError::OtherPart { .. } => usage(error),
         error => broken(error),
     })?;
@@ -234,64 +240,4 @@ fn show(args: &GradeArgs, rubric: &Rubric, class: &Class, known: &Known) -> Exit
     let _ = std::io::stdout().write_all(text.as_bytes());
     let open = class.submissions.iter().any(Scored::needs_review);
     ExitCode::from(if open { EXIT_UNKNOWN } else { EXIT_VALID })
-}
-
-/// A line for each unit, on standard error.
-struct Progress {
-    quiet: bool,
-    done: AtomicUsize,
-    all: AtomicUsize,
-    width: usize,
-}
-
-impl Progress {
-    fn new(quiet: bool, submissions: &[Submission]) -> Self {
-        let width = submissions.iter().map(|one| one.name.chars().count()).max().unwrap_or_default().min(30);
-        Progress { quiet, done: AtomicUsize::new(0), all: AtomicUsize::new(0), width }
-    }
-
-    fn tell(&self, event: &Event<'_>) {
-        if self.quiet {
-            return;
-        }
-        let (all, width) = (self.all.load(Ordering::Relaxed), self.width);
-        match event {
-            Event::Counted(done, all) => {
-                self.done.store(*done, Ordering::Relaxed);
-                self.all.store(*all, Ordering::Relaxed);
-                let known = if *done > 0 { format!(", {done} of them known already") } else { String::new() };
-                eprintln!("{all} runs{known}");
-            }
-            Event::Refused(name, why) => eprintln!("{name}: cannot be graded: {why}"),
-            Event::Again(unit, why) => {
-                eprintln!(
-                    "          {:width$} {} {}: once more, {why}",
-                    unit.submission, unit.item, unit.repeat
-                );
-            }
-            Event::Done(record) => {
-                let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-                let of = |mark: Mark| {
-                    let names = record
-                        .checks
-                        .iter()
-                        .filter(|check| check.mark == mark)
-                        .map(|check| check.check.as_str());
-                    names.collect::<Vec<_>>().join(", ")
-                };
-                let (failed, open) = (of(Mark::Failed), of(Mark::Undecided));
-                let told = match (failed.is_empty(), open.is_empty()) {
-                    (true, true) => "passed".to_owned(),
-                    (false, true) => format!("failed {failed}"),
-                    (true, false) => format!("undecided {open}"),
-                    (false, false) => format!("failed {failed}; undecided {open}"),
-                };
-                let unit = &record.unit;
-                eprintln!(
-                    "[{done:>3}/{all}] {:width$} {} {}: {told}",
-                    unit.submission, unit.item, unit.repeat
-                );
-            }
-        }
-    }
 }

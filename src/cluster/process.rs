@@ -107,7 +107,7 @@ fn parse_stat(stat: &[u8]) -> Option<Process> {
 /// Whether the process was started with `RUN_VARIABLE=run` and, where asked, `NODE_VARIABLE=node`.
 #[cfg(target_os = "linux")]
 fn is_marked(pid: Pid, run: &str, node: Option<&str>) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let Some(environment) = environment(pid) else { return false };
     let has = |name: &str, value: &str| {
         environment.split(|byte| *byte == 0).any(|entry| {
             entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
@@ -115,6 +115,41 @@ fn is_marked(pid: Pid, run: &str, node: Option<&str>) -> bool {
         })
     };
     has(RUN_VARIABLE, run) && node.is_none_or(|node| has(NODE_VARIABLE, node))
+}
+
+/// The environment a process was started with; `None` where it may not be read.
+///
+/// While a process is in execve(2), what is read may end early, or be empty: it is read again until it has its full length.
+#[cfg(target_os = "linux")]
+fn environment(pid: Pid) -> Option<Vec<u8>> {
+    const LONGEST_EXEC: Duration = Duration::from_secs(1);
+    let began = std::time::Instant::now();
+    loop {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if environment_bytes(pid).is_none_or(|bytes| bytes == environment.len() as u64)
+            || began.elapsed() > LONGEST_EXEC
+        {
+            return Some(environment);
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// The length of a process's environment, by where that begins and ends (`env_start` and `env_end`, fields 50 and 51 of
+/// proc_pid_stat(5)); `None` for a dead process. In execve(2) these mean nothing before `endcode` (field 27) is set: the
+/// length is `u64::MAX` until then.
+#[cfg(target_os = "linux")]
+fn environment_bytes(pid: Pid) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    let (_, tail) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    if matches!(fields.first(), Some(&("Z" | "X" | "x"))) {
+        return None;
+    }
+    let field =
+        |number: usize| fields.get(number - 3).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    Some(if field(27) == 0 { u64::MAX } else { field(51).saturating_sub(field(50)) })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -259,6 +294,23 @@ mod tests {
         for running in ["R", "S", "ZS", "tR", "DS"] {
             assert!(!threads_are_still(&threads(running)), "{running}");
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_mark_is_seen_in_the_middle_of_an_exec_too() {
+        let again = "exec /bin/sh -c \"$0\" \"$0\"";
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", again, again])
+            .env(RUN_VARIABLE, "exec")
+            .env(NODE_VARIABLE, "A")
+            .spawn()
+            .unwrap();
+        let pid = child.id() as Pid;
+        let missed = (0..20_000).filter(|_| !is_marked(pid, "exec", Some("A"))).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(missed, 0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod client;
 pub mod cluster;
 pub mod document;
 pub mod fault;
+pub mod grade;
 pub mod history;
 pub mod load;
 pub mod network;

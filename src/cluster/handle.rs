@@ -244,11 +244,9 @@ impl Cluster {
             Stage::Ended(status) => NodeState::Ended(status),
             Stage::Running => {
                 let processes = self.shared.processes(known, leader);
-                let still =
-                    |process: &super::Process| process.is_still() && process::threads_are_still(process.pid);
                 if processes.is_empty() {
                     NodeState::Ending
-                } else if processes.iter().all(still) {
+                } else if processes.iter().all(process::is_still) {
                     NodeState::Stopped
                 } else {
                     NodeState::Running

@@ -25,7 +25,7 @@ mod figures;
 mod load;
 mod proof;
 mod stretch;
-mod violations;
+pub(crate) mod violations;
 
 #[cfg(test)]
 mod tests;

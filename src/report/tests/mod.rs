@@ -3,6 +3,7 @@
 mod ci;
 mod looks;
 mod pages;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

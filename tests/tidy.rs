@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cluster", &["document", "history", "sandbox", "seed", "workload"]),
     ("network", &["fault", "history", "seed", "workload"]),
     ("load", &["client", "history", "seed", "workload"]),
-    ("grade", &["check", "document", "history", "report", "seed", "workload"]),
+    ("grade", &["check", "document", "history", "report", "sandbox", "seed", "workload"]),
 ];
 /// Modules that only those above them may import.
 const ON_TOP: [&str; 2] = ["run", "cli"];

@@ -51,6 +51,9 @@ pub struct RunArgs {
     /// End with exit code 4 where nodes cannot be kept from all of it
     #[arg(long)]
     pub require_isolation: bool,
+    /// With isolation: a folder that nodes find empty
+    #[arg(long, value_name = "DIR")]
+    pub hide: Vec<PathBuf>,
     /// Stop after the first run that is not valid
     #[arg(long)]
     pub fail_fast: bool,
@@ -255,6 +258,7 @@ fn run_cell(
             rerun: rerun(args, cell, workload),
             cell: cell.to_vec(),
             isolation: isolation.cloned(),
+            hidden: args.hide.clone(),
         };
         let code = match engine::run(workload, &options) {
             Ok(finished) => {

@@ -63,6 +63,8 @@ struct Own {
     log: Vec<String>,
     /// It may have been somebody else after all, so that it has to happen again, alone.
     doubtful: bool,
+    /// The harness stopped a node: what came of that is no violation of the system's.
+    stopped: bool,
 }
 
 /// Judges attempt number `attempt` of a unit of `item`, during which `alone` nothing else was run.
@@ -135,20 +137,25 @@ fn own_doing(results: &Results) -> Option<Own> {
     if let Some(failure) = results.failures.iter().find(|failure| failure.node.is_some()) {
         // Where it never came to the load, its port or its time may have been somebody's in that moment.
         let doubtful = results.load.ok + results.load.fail + results.load.info == 0;
-        return Some(Own { what: sentence(&failure.what), log: tail(&failure.log), doubtful });
+        return Some(Own {
+            what: sentence(&failure.what),
+            log: tail(&failure.log),
+            doubtful,
+            stopped: failure.limit.is_some(),
+        });
     }
     let exits = results.nodes.iter().flat_map(|node| node.exits.iter().map(move |exit| (node, exit)));
     if let Some((node, exit)) = exits.filter(|(_, exit)| !exit.expected).min_by_key(|(_, exit)| exit.at_ms) {
         let what = format!("{} ended by itself at {:.1} s: {}", node.id, exit.at_ms as f64 / 1e3, how(exit));
         // The system kills with signal 9 when memory runs out, and takes whom it likes.
-        return Some(Own { what, log: tail(&exit.log), doubtful: exit.signal == Some(9) });
+        return Some(Own { what, log: tail(&exit.log), doubtful: exit.signal == Some(9), stopped: false });
     }
     // Where no fault on links was to be felt it does not matter; the run knows.
     if let Some(bypass) =
         results.bypasses.first().filter(|_| results.why.iter().any(|why| why.contains(PAST)))
     {
         let what = format!("{} reached {} past the address it was given for it", bypass.from, bypass.to);
-        return Some(Own { what, log: Vec::new(), doubtful: false });
+        return Some(Own { what, log: Vec::new(), doubtful: false, stopped: false });
     }
     let load = &results.load;
     let asked = load.ok + load.fail + load.info;
@@ -161,7 +168,7 @@ fn own_doing(results: &Results) -> Option<Own> {
     } else if let Some(row) = load.not_ok.first() {
         what = format!("{what}: {} at {}", row.why, row.node);
     }
-    Some(Own { what: sentence(&what), log: Vec::new(), doubtful: false })
+    Some(Own { what: sentence(&what), log: Vec::new(), doubtful: false, stopped: false })
 }
 
 fn how(exit: &ExitRow) -> String {
@@ -190,6 +197,9 @@ fn of_check(name: &str, results: &Results, own: Option<&Own>) -> CheckMark {
             }
         };
     };
+    if let Some(own) = own.filter(|own| own.stopped) {
+        return mark(name, Mark::Failed, &own.what);
+    }
     match (row.mode, row.verdict) {
         (CheckMode::ExpectedToFail, Verdict::Invalid) => return mark(name, Mark::Passed, ""),
         (_, Verdict::Invalid) => {

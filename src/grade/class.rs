@@ -14,7 +14,7 @@ use super::host::HostWatch;
 use super::journal::{Journal, JournalError, Known};
 use super::outputs::{self, OutputError, folder_of};
 use super::plan::Bases;
-use super::prepare::{self, Ready};
+use super::prepare::{self, Ready, Walls};
 use super::record::{Mark, Part, Record, UnitId, UnitRecord};
 use super::rubric::{Item, Rubric};
 use super::score::{Class, score};
@@ -36,6 +36,8 @@ pub struct Grading<'a> {
     pub jobs: usize,
     /// Whether each run gets a network of its own.
     pub own_network: bool,
+    /// What is kept from builds, and which folders they and nodes find empty: what others handed in, and what is known of them.
+    pub walls: Walls<'a>,
     /// How far nodes are kept from what is not theirs, a word that `harness run --isolation` takes.
     pub isolation: &'a str,
     /// The program to run.
@@ -224,7 +226,7 @@ fn make_ready(grading: &Grading<'_>, state: &Mutex<State>, name: &str) -> Result
         return Ok(None);
     };
     let work = folder_of(grading.out, name).join("work");
-    let made = prepare::prepare(submission, &grading.rubric.submission, &work, grading.stop);
+    let made = prepare::prepare(submission, &grading.rubric.submission, &work, &grading.walls, grading.stop);
     let mut made = made.map_err(|source| GradeError::Io { what: format!("submission {name}"), source })?;
     if (grading.stop)() {
         return Ok(None);
@@ -318,6 +320,7 @@ fn one(
         node: &node,
         folder: &ready.dir,
         isolation: grading.isolation,
+        hidden: grading.walls.hidden,
         own_network: grading.own_network,
     };
     let folder = folder_of(grading.out, &todo.id.submission)

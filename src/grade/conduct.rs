@@ -1,5 +1,6 @@
 //! One unit: one run of the harness, as a process of its own.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ pub struct Unit<'a> {
     pub folder: &'a Path,
     /// How far nodes are kept from what is not theirs, a word that `--isolation` takes.
     pub isolation: &'a str,
+    /// Folders that nodes find empty: the class's, where the system allows it.
+    pub hidden: &'a [PathBuf],
     /// Whether the run has a network of its own, so that ports the workload names are free.
     pub own_network: bool,
 }
@@ -130,6 +133,7 @@ pub fn conduct(
     command
         .arg("--set")
         .arg(format!("cluster.copy={}", toml::Value::from(unit.folder.display().to_string())));
+    command.args(unit.hidden.iter().flat_map(|folder| [OsStr::new("--hide"), folder.as_os_str()]));
     command.arg("--results");
     super::child::clean_environment(&mut command);
     command.arg(folder.join("results")).envs(&unit.rubric.submission.env);

@@ -13,6 +13,7 @@ use super::rubric::{Rubric, SubmissionRules};
 use super::tree::{self, TreeError};
 use super::unpack::{self, UnpackError};
 use super::{child, hash, plan};
+use crate::sandbox::{Isolation, Jail, Limits, Room};
 use crate::workload::{Overrides, Workload};
 
 /// The last lines of a build that are shown.
@@ -20,6 +21,21 @@ const LOG_LINES: usize = 20;
 /// The most of a build's output that is kept, bytes.
 const LOG_BYTES: u64 = 1 << 20;
 const POLL: Duration = Duration::from_millis(20);
+/// What a build may use, where the system keeps it: compilers need much.
+const BUILD_LIMITS: Limits =
+    Limits { memory: None, cpu: None, processes: Some(1_000), file: Some(4 << 30), disk: None };
+
+/// Where a build's temporary files are, beside the submission's.
+const TEMPORARY: &str = "tmp";
+
+/// What a build is kept from.
+#[derive(Clone, Copy, Debug)]
+pub struct Walls<'a> {
+    /// What can be kept from it here; `None`: it is kept from nothing.
+    pub isolation: Option<&'a Isolation>,
+    /// Folders that it finds empty.
+    pub hidden: &'a [PathBuf],
+}
 
 /// A submission that was made ready, or refused.
 #[derive(Clone, Debug)]
@@ -44,7 +60,8 @@ pub fn fingerprint(submission: &Submission, rules: &SubmissionRules) -> io::Resu
 }
 
 /// Copies or unpacks `submission` into `work` (made anew), looks for what the rules require, and builds it. `stop` tells
-/// whether somebody wants the build to end.
+/// whether somebody wants the build to end. The build is the submission's own code too, so it writes in its folder alone, sees no other
+/// submission and no process but its own, as far as `walls` can be had; the network is left to it.
 ///
 /// # Errors
 /// When our own disk does not take it; what is wrong with the submission is in [`Prepared::refused`].
@@ -52,6 +69,7 @@ pub fn prepare(
     submission: &Submission,
     rules: &SubmissionRules,
     work: &Path,
+    walls: &Walls<'_>,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> io::Result<Ready> {
     tree::remove(work)?;
@@ -82,7 +100,10 @@ pub fn prepare(
     prepared.refused = refused;
     if let (None, Some(command)) = (&prepared.refused, &rules.build) {
         let log = work.join("build.log");
-        let built = build(command, &dir, rules, &log, stop);
+        let temporary = work.join(TEMPORARY);
+        fs::create_dir_all(&temporary)?;
+        let built = build(command, &dir, rules, (jail(work, rules, walls), &temporary), &log, stop);
+        tree::remove(&temporary)?;
         // What was built is copied to the nodes with the rest, though its builder calls it a cache (Cargo does).
         tree::forget_cache_tags(&code)?;
         if let Err(why) = built {
@@ -105,11 +126,28 @@ fn is_there(dir: &Path, file: &str) -> bool {
     found.is_ok_and(|found| found.is_file() && dir.canonicalize().is_ok_and(|dir| found.starts_with(dir)))
 }
 
+/// What a build below `work` may not do.
+fn jail(work: &Path, rules: &SubmissionRules, walls: &Walls<'_>) -> Jail {
+    let limits = BUILD_LIMITS;
+    let Some(isolation) = walls.isolation.filter(|isolation| isolation.landlock || isolation.rooms) else {
+        return Jail { limits, ..Jail::default() };
+    };
+    let mut writable = vec![work.to_owned()];
+    let words =
+        rules.build.iter().chain(rules.env.values()).flat_map(|text| text.split([' ', '=', ':', ',']));
+    let is_needed = work.starts_with("/tmp") || words.into_iter().any(|word| word.starts_with("/tmp"));
+    let temporary = (isolation.rooms && !is_needed).then(|| work.join(TEMPORARY));
+    writable.extend(temporary.is_some().then(|| "/tmp".into()));
+    let room = Room { own: work.to_owned(), temporary, hidden: walls.hidden.to_owned(), ..Room::default() };
+    Jail { writable: isolation.landlock.then_some(writable), room: isolation.rooms.then_some(room), limits }
+}
+
 /// Builds in the submission's folder; nothing of it is left running.
 fn build(
     command: &str,
     dir: &Path,
     rules: &SubmissionRules,
+    (jail, temporary): (Jail, &Path),
     log: &Path,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), String> {
@@ -121,7 +159,8 @@ fn build(
     let mut build = Command::new(program);
     child::clean_environment(&mut build);
     child::die_with_us(&mut build);
-    build.args(arguments).current_dir(dir).envs(&rules.env).stdin(Stdio::null());
+    child::jail(&mut build, jail, dir);
+    build.args(arguments).current_dir(dir).env("TMPDIR", temporary).envs(&rules.env).stdin(Stdio::null());
     build.stdout(output.try_clone().map_err(told)?).stderr(output).process_group(0);
     let mut child = build.spawn().map_err(told)?;
     let group = nix::unistd::Pid::from_raw(child.id().cast_signed());

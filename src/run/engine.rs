@@ -47,6 +47,8 @@ pub struct Options {
     pub cell: Vec<(String, String)>,
     /// What nodes are kept from, as it was tried; `None`: they are not to be kept from anything.
     pub isolation: Option<Isolation>,
+    /// Folders that nodes find empty, where they get rooms of their own; what they start from is left to them.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// What a run left.

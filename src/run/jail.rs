@@ -47,7 +47,8 @@ impl Inmate<'_> {
         if !isolation.rooms {
             return Ok(Jail { writable: Some(writable), room: None, limits });
         }
-        let needed = self.needed(workload, &dir, env);
+        let named = self.named(&dir, env);
+        let needed = self.needed(workload, &dir, &named);
         let free =
             |place: &str| Path::new(place).is_dir() && !needed.iter().any(|path| path.starts_with(place));
         let mut room = Room { own: dir.clone(), ..Room::default() };
@@ -61,6 +62,14 @@ impl Inmate<'_> {
             writable.push("/dev/shm".into());
         }
         room.hidden = hidden(workload, folder, &dir)?;
+        let asked = options.hidden.iter().filter_map(|path| path.canonicalize().ok());
+        let is_free = |hidden: &PathBuf| {
+            !named
+                .iter()
+                .chain([&self.cwd.to_owned()])
+                .any(|path| path.starts_with(hidden) && !path.starts_with(&dir))
+        };
+        room.hidden.extend(asked.filter(is_free));
         // Sockets of the system's services; a distribution may keep its programs there as well.
         if free("/run") && !Path::new("/run/current-system").exists() {
             room.hidden.push("/run".into());
@@ -75,8 +84,8 @@ impl Inmate<'_> {
         Ok(Jail { writable: isolation.landlock.then_some(writable), room: Some(room), limits })
     }
 
-    /// Paths that it is told of, or starts from: it has to find there what everybody finds.
-    fn needed(&self, workload: &Workload, dir: &Path, env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    /// Paths outside its own directory that it is told of, and its program.
+    fn named(&self, dir: &Path, env: &BTreeMap<String, String>) -> Vec<PathBuf> {
         let program = self.argv.first().map(String::as_str).unwrap_or_default();
         let found =
             std::env::var_os("PATH").into_iter().filter(|_| !program.contains('/')).flat_map(|path| {
@@ -84,13 +93,21 @@ impl Inmate<'_> {
             });
         let words = self.argv.iter().chain(env.values()).flat_map(|word| word.split(['=', ',', ':', ' ']));
         let told = words.filter(|word| word.starts_with('/')).map(PathBuf::from);
+        outside(found.filter(|path| path.is_file()).take(1).chain(told), dir)
+    }
+
+    /// Paths outside its own directory where it has to find what everybody finds.
+    fn needed(&self, workload: &Workload, dir: &Path, named: &[PathBuf]) -> Vec<PathBuf> {
         let base = workload.file.parent().map(Path::to_owned);
         let here = [dir.parent().map(Path::to_owned), Some(self.cwd.to_owned()), base];
-        let all = here.into_iter().flatten().chain(found.filter(|path| path.is_file()).take(1)).chain(told);
-        // The way there and where it leads. Its own directory is made open to it; what does not exist is needed by nobody.
-        let both = all.filter_map(|path| Some([path.canonicalize().ok()?, path])).flatten();
-        both.filter(|path| !path.starts_with(dir)).collect()
+        outside(here.into_iter().flatten().chain(named.iter().cloned()), dir)
     }
+}
+
+/// The way there and where it leads. A node's own directory is made open to it; what does not exist is needed by nobody.
+fn outside(paths: impl Iterator<Item = PathBuf>, dir: &Path) -> Vec<PathBuf> {
+    let both = paths.filter_map(|path| Some([path.canonicalize().ok()?, path])).flatten();
+    both.filter(|path| !path.starts_with(dir)).collect()
 }
 
 /// The run's own files, and the directories of other nodes.

@@ -172,6 +172,10 @@ fn killed_and_resumed(lab: &Lab) {
     assert!(said.contains("of them known already"), "{said}");
 }
 
+/// Looks for the code of somebody who is good; what it can read is in `found`.
+const COPIES: &str = "up=$PWD; while [ \"$up\" != / ]; do up=$(dirname \"$up\")\n\
+    for good in good/node.sh class/good/node.sh good/work/code/node.sh; do cat \"$up/$good\" >> found 2>/dev/null; done; done";
+
 /// What a submission does before it becomes the correct node, each its worst; none of it without end, whatever is wrong with us.
 const WORST: &[(&str, &str)] = &[
     ("forks", "i=0; while [ $i -lt 300 ]; do sleep 90 & i=$((i+1)); done"),
@@ -189,6 +193,7 @@ const WORST: &[(&str, &str)] = &[
         "for f in ../../results.json ../../history.jsonl ../../../../run.json ../../../../../../../../grading.jsonl \
         ../../../../../../../good/feedback.md ../../../../../../good/work/code/node.sh; do echo '{\"forged\":1}' >> $f; done",
     ),
+    ("copies", COPIES),
     (
         "listens",
         "python3 -c 'import socket,time\nfor port in (8000, 8001, 8002):\n  s = socket.socket(); s.bind((\"127.0.0.1\", port)); s.listen()\ntime.sleep(1)' || true",
@@ -209,8 +214,20 @@ fn hostile_submissions_leave_the_others_grades_alone() {
     for (name, worst) in [("good", ":"), ("fine", ":")].iter().chain(WORST) {
         let folder = root.join("class").join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("node.sh"), format!("({worst}) 2>>tried.log\n{correct}\n")).unwrap();
+        std::fs::write(
+            folder.join("node.sh"),
+            format!("({worst}) 2>>tried.log\n[ ! -s found ] || exit 9\n{correct}\n"),
+        )
+        .unwrap();
     }
+    // A build is their code too. Killing all it may is for the last.
+    let build = format!(
+        "{COPIES}; echo '{{}}' >> \"$PWD\"/../../../good/feedback.md\n[ ! -s found ] || exit 9\necho built > built; kill -9 -1; exit 0"
+    );
+    std::fs::create_dir_all(root.join("class/builds")).unwrap();
+    std::fs::write(root.join("class/builds/build.sh"), build).unwrap();
+    let node = format!("[ -e built ] || exit 9\n{correct}\n");
+    std::fs::write(root.join("class/builds/node.sh"), node).unwrap();
     let archive = |name: &str, entry: &str, content: &[u8]| {
         let mut writer = zip::ZipWriter::new(std::fs::File::create(root.join("class").join(name)).unwrap());
         writer.start_file(entry, zip::write::SimpleFileOptions::default()).unwrap();
@@ -220,8 +237,8 @@ fn hostile_submissions_leave_the_others_grades_alone() {
     archive("slips.zip", "../../../../class/good/node.sh", b"exit 1");
     archive("bomb.zip", "node.sh", &vec![0; 60 << 20]);
     let rubric = std::fs::read_to_string(root.join("rubric.toml")).unwrap();
-    let limits =
-        "limits = { processes = 100, disk = \"20MiB\", log = \"1MiB\", memory = \"1GiB\" }\nrequires";
+    let limits = "build = \"sh -c 'test ! -e build.sh || exec sh build.sh'\"\n\
+        limits = { processes = 100, disk = \"20MiB\", log = \"1MiB\", memory = \"1GiB\" }\nrequires";
     std::fs::write(root.join("rubric.toml"), rubric.replace("requires", limits)).unwrap();
 
     let output = grade(&lab, "out", &["--jobs", "3"]);
@@ -238,14 +255,21 @@ fn hostile_submissions_leave_the_others_grades_alone() {
     for stopped in ["forks", "fills", "slips", "bomb"] {
         assert_eq!(points(stopped), "0", "{stopped}\n{csv}\n{said}");
     }
-    for kept in ["floods", "kills", "edits"] {
+    let copies = Some("copies").filter(|_| isolation.rooms);
+    for kept in
+        ["floods", "kills", "edits"].into_iter().chain(copies.into_iter().chain(copies.map(|_| "builds")))
+    {
         assert_eq!(points(kept), "15", "{kept}\n{csv}\n{said}");
     }
     let feedback = |name: &str| {
         std::fs::read_to_string(root.join("out/submissions").join(name).join("feedback.md")).unwrap()
     };
-    assert!(feedback("forks").contains("processes and threads"), "{}", feedback("forks"));
-    assert!(feedback("fills").contains("its directory grew"), "{}", feedback("fills"));
+    assert!(feedback("forks").contains("processes 100 exceeded"), "{}", feedback("forks"));
+    assert!(
+        feedback("fills").contains("disk 20 MiB exceeded") && !feedback("fills").contains("no-answer"),
+        "{}",
+        feedback("fills")
+    );
     assert!(
         feedback("slips").contains("leads out of it") && feedback("bomb").contains("more than"),
         "{}",

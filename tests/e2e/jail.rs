@@ -103,8 +103,9 @@ fn who_forks_without_end_is_stopped() {
 
 #[test]
 fn who_takes_the_memory_is_stopped() {
-    // `tail` of what has no line keeps all of it.
-    let lab = after("hogs", "(sleep 1; head -c 300000000 /dev/zero | tail -n 1 > /dev/null; sleep 60) &");
+    // `tail` of what has no line keeps all of it until its input ends.
+    let hog = "(sleep 1; (head -c 300000000 /dev/zero; sleep 60) | tail -n 1 > /dev/null) &";
+    let lab = after("hogs", hog);
     if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.memory=120MiB"]) {
         expect_stopped(&lab, &ended, "memory 120 MiB exceeded (");
     }

@@ -19,6 +19,7 @@ use crate::grade::host;
 use crate::grade::journal::{JOURNAL, Journal, Known};
 use crate::grade::merge;
 use crate::grade::outputs;
+use crate::grade::prepare::Walls;
 use crate::grade::score::{Class, Scored};
 use crate::grade::{Part, Rubric, parse};
 use crate::report::progress::ProgressMode;
@@ -141,10 +142,15 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
     }
     begin(args, out)?;
     let own_network = cell::is_available();
-    if args.require_isolation && !sandbox::probe().is_full() {
-        return Err(broken(
-            "--require-isolation: this system cannot keep nodes from files and processes that are not theirs (Landlock with scoped signals: Linux 6.12 or newer)",
-        ));
+    let isolation = sandbox::probe();
+    if args.require_isolation && !isolation.is_full() {
+        // Each run gets a network: that this process has none of its own says nothing.
+        let missing: Vec<String> =
+            isolation.missing().into_iter().filter(|line| !line.starts_with("net ")).collect();
+        return Err(broken(format!(
+            "--require-isolation: nodes cannot be kept from files and processes that are not theirs: {}",
+            missing.join("; ")
+        )));
     }
     if args.require_isolation && !own_network {
         return Err(broken(
@@ -157,6 +163,12 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
     let harness = std::env::current_exe().map_err(broken)?;
     let progress = Progress::new(ProgressMode::choose(args.quiet), &submissions);
     let out = out.canonicalize().map_err(broken)?;
+    let mut hidden = vec![out.clone()];
+    let handed_in: Vec<&Path> = match from.is_dir() {
+        true => vec![from],
+        false => submissions.iter().map(|submission| submission.path.as_path()).collect(),
+    };
+    hidden.extend(handed_in.iter().filter_map(|path| path.canonicalize().ok()));
     let grading = Grading {
         rubric,
         submissions: &submissions,
@@ -164,6 +176,7 @@ fn grade(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
         out: &out,
         jobs,
         own_network,
+        walls: Walls { isolation: Some(&isolation), hidden: &hidden },
         isolation: if args.require_isolation { "required" } else { "auto" },
         harness: &harness,
         stop: &|| interrupt.asked(),
@@ -227,7 +240,14 @@ fn merge(args: &GradeArgs, rubric: &Rubric, out: &Path) -> Done {
 
 fn show(args: &GradeArgs, rubric: &Rubric, class: &Class, known: &Known) -> ExitCode {
     let text = match (args.format, &class.submissions[..]) {
-        (Format::Table, _) => outputs::table(rubric, class, &Style::stdout()),
+        (Format::Table, _) => {
+            let style = Style::stdout();
+            format!(
+                "{}\n{}\n",
+                outputs::table(rubric, class, &style),
+                style.wrap(&outputs::machine(known), 2)
+            )
+        }
         (Format::Csv, _) => outputs::csv(rubric, class),
         (Format::Json, _) => outputs::json(rubric, class),
         (Format::Gradescope, [only]) => outputs::gradescope(rubric, only, known),

@@ -191,6 +191,16 @@ fn what_a_submission_did_itself_costs_points() {
     assert_eq!(judged(&killed, 1, false), "F F again: B ended by itself at 9.1 s: signal 9");
     assert_eq!(judged(&killed, 2, true), "F F");
 
+    // What came of being stopped is not what the submission is told.
+    let limit = "node B was stopped by a limit of [cluster.limits]: disk 20 MiB exceeded (22 MiB)";
+    let greedy = |run: &mut Json| {
+        run["failures"] = json!([{"what": limit, "node": "B", "limit": "disk 20 MiB exceeded (22 MiB)"}]);
+    };
+    let greedy = attempt(Some(results(["invalid", "valid"], greedy)));
+    assert_eq!(thrice(&greedy), ["F F", "F F", "F F"].map(str::to_owned));
+    let checks = judge(&item(), &greedy, 1, true).checks;
+    assert!(checks.iter().all(|check| check.found.is_empty() && check.why == limit), "{checks:?}");
+
     let mute = |run: &mut Json| {
         run["load"]["ok"] = json!(0);
         run["not_understood"] =

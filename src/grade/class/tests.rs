@@ -100,6 +100,7 @@ impl Lab {
             jobs,
             own_network: false,
             isolation: "none",
+            walls: Walls { isolation: None, hidden: &[] },
             harness: &self.root.path().join("play"),
             stop,
             tell: &|event| {

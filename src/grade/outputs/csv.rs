@@ -22,7 +22,7 @@ pub fn render(rubric: &Rubric, class: &Class) -> String {
     out
 }
 
-fn line(cells: &[String]) -> String {
+pub(super) fn line(cells: &[String]) -> String {
     cells.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 

@@ -1,7 +1,7 @@
 //! What a grading leaves, one file a format.
 //!
 //! What is about the class as a whole (`grades.csv`, `grades.json`, `index.html`, `junit.xml`, `classroom/`) holds nothing that
-//! differs between two gradings with the same marks: no times, no load of the machine, no folder with a date. So however
+//! differs between two gradings with the same marks: no times, no load of the machine (that is in `machine.csv`), no folder with a date. So however
 //! the work was spread, the bytes are the same. What a student reads (`submissions/NAME/feedback.md`, `gradescope/`) shows what one
 //! run found.
 
@@ -11,6 +11,7 @@ mod feedback;
 mod gradescope;
 mod json;
 mod junit;
+mod machine;
 mod page;
 mod table;
 
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 pub use csv::render as csv;
 pub use gradescope::render as gradescope;
 pub use json::render as json;
+pub use machine::summary as machine;
 pub use table::render as table;
 
 use super::journal::Known;
@@ -59,6 +61,7 @@ pub fn write_all(
     write(&out.join("grades.csv"), &csv(rubric, &class))?;
     write(&out.join("grades.json"), &json(rubric, &class))?;
     write(&out.join("junit.xml"), &junit::render(rubric, &class))?;
+    write(&out.join("machine.csv"), &machine::render(known))?;
     write(&out.join("index.html"), &page::render(rubric, &class))?;
     Ok(class)
 }

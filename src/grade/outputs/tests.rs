@@ -147,6 +147,25 @@ fn csv_is_for_spreadsheets() {
 }
 
 #[test]
+fn the_machine_is_told_of() {
+    let (_, _, mut known) = class();
+    assert_eq!(super::machine::summary(&Known::default()), "");
+    for (at, unit) in known.units.values_mut().enumerate() {
+        (unit.duration_ms, unit.isolation) = (2_340, "files signals".into());
+        unit.host.busy = [0.25, 0.75][at % 2];
+        unit.host.late_ms = at as u64;
+        unit.attempts = 1 + u32::from(at == 0);
+    }
+    insta::assert_snapshot!(super::machine::summary(&known), @"10 runs; 1 was repeated; the machine was busy 50% of the time, and a thread that could run waited up to 9 ms; kept from nodes: files signals");
+    let csv = super::machine::render(&known);
+    insta::assert_snapshot!(csv.replace('\r', "").lines().take(3).collect::<Vec<_>>().join("\n"), @r#"
+    submission,item,repeat,attempts,seconds,busy_percent,longest_wait_ms,least_memory_mib,kept_from_nodes
+    "'=cmd|'<script>]]>""",outage,1,2,2.3,25,0,0,files signals
+    "'=cmd|'<script>]]>""",outage,2,1,2.3,75,1,0,files signals
+    "#);
+}
+
+#[test]
 fn the_table_says_what_most_fail_and_where_to_look() {
     let (rubric, names, known) = class();
     let style = crate::report::style::Style::PLAIN;

@@ -17,6 +17,7 @@ use super::bypass;
 use super::folder::Folder;
 use super::interrupt::Interrupt;
 use super::limits::{self, Exceeded, LimitWatch};
+use super::messages::MessageLog;
 use super::settle::settle;
 use super::setup::{self, System};
 use super::world::{Real, Shared};
@@ -131,10 +132,10 @@ impl Outcome {
 
 /// Ends a system that never had a leader: every operation would fail, and a thousand failures say less than one line.
 fn give_up(system: System, outcome: &mut Outcome) {
-    let System { shared, runtime, ports, watch, leaderless, .. } = system;
+    let System { shared, runtime, ports, watch, messages, leaderless, .. } = system;
     outcome.leaderless = leaderless;
     end_watch(watch, &runtime);
-    shut_down(shared, runtime, outcome);
+    shut_down(shared, runtime, messages, outcome);
     drop(ports);
 }
 
@@ -146,7 +147,7 @@ fn end_watch(watch: Option<StatusWatch>, runtime: &Runtime) {
 
 /// Main, heal, settle, clean-up, on a system that is up.
 fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut Outcome) -> io::Result<()> {
-    let System { shared, events, runtime, nodes, plan, ports, watch, limits, .. } = system;
+    let System { shared, events, runtime, nodes, plan, ports, watch, limits, messages, .. } = system;
     phase(&shared, Phase::Main);
     let epoch = Instant::now();
     let (outbox, inbox) = mpsc::channel();
@@ -213,7 +214,7 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
     if let Some(why) = lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
         outcome.fail(why);
     }
-    shut_down(shared, runtime, outcome);
+    shut_down(shared, runtime, messages, outcome);
     drop(ports);
     Ok(())
 }
@@ -307,7 +308,7 @@ fn leave(
     }
 }
 
-fn shut_down(shared: Arc<Shared>, runtime: Runtime, outcome: &mut Outcome) {
+fn shut_down(shared: Arc<Shared>, runtime: Runtime, messages: MessageLog, outcome: &mut Outcome) {
     shared.bypasses.stop();
     for (from, to, seen) in shared.bypasses.all() {
         shared.recorder.nemesis("bypass", None, &json!({"from": from, "to": to, "seen": seen}));
@@ -317,6 +318,14 @@ fn shut_down(shared: Arc<Shared>, runtime: Runtime, outcome: &mut Outcome) {
     }
     if let Err(error) = shared.cluster.shutdown() {
         outcome.fail(error.to_string());
+    }
+    // They are for the eye alone: a run is judged without.
+    match messages.end() {
+        Ok(0) => {}
+        Ok(beyond) => {
+            outcome.notes.push(format!("messages.csv has not all messages: {beyond} more passed the links"))
+        }
+        Err(error) => outcome.notes.push(format!("messages.csv could not be written: {error}")),
     }
     runtime.shutdown_timeout(Duration::from_millis(200));
     if let Err(error) = shared.recorder.finish() {

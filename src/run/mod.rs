@@ -8,6 +8,7 @@ pub mod folder;
 pub mod interrupt;
 mod jail;
 mod limits;
+mod messages;
 pub mod provision;
 pub mod settle;
 pub mod setup;

@@ -16,6 +16,7 @@ use super::engine::{Events, Options};
 use super::folder::Folder;
 use super::jail::Inmate;
 use super::limits::LimitWatch;
+use super::messages::MessageLog;
 use super::provision;
 use super::world::{Readiness, Shared};
 use crate::client::{Console, Protocol, Transport, Way};
@@ -52,6 +53,8 @@ pub struct System {
     pub watch: Option<StatusWatch>,
     /// Looks at what the nodes take, where something limits it.
     pub limits: Option<LimitWatch>,
+    /// Writes down what passes over the links.
+    pub messages: MessageLog,
     /// A system that was to have a leader never had one; what its nodes said instead.
     pub leaderless: Option<String>,
 }
@@ -140,6 +143,7 @@ fn attempt(
         runtime: runtime.handle().clone(),
         ready_within: workload.cluster.ready_within,
     });
+    let messages = MessageLog::start(&shared, &folder.messages()).map_err(SetupError::Folder)?;
     let limits = LimitWatch::start(&shared, workload).map_err(SetupError::harness)?;
     let nodes = match bring_up(workload, options, &shared, &runtime, &events) {
         Ok(nodes) => nodes,
@@ -148,7 +152,18 @@ fn attempt(
     };
     let plan = Plan::new(&workload.load, workload.seed, ids.len());
     let plan = Arc::new(plan.with_status_probes(workload.client.probe.is_some()));
-    Ok(System { shared, events, runtime, nodes, plan, ports, watch: None, limits, leaderless: None })
+    Ok(System {
+        shared,
+        events,
+        runtime,
+        nodes,
+        plan,
+        ports,
+        watch: None,
+        limits,
+        messages,
+        leaderless: None,
+    })
 }
 
 fn protocol(workload: &Workload) -> Result<Arc<Protocol>, SetupError> {

@@ -13,7 +13,7 @@ use harness::history::calls::OPEN;
 use harness::history::{
     Contract, Delivery, Entry, Fault, History, Number, Op, Outcome, Phase, Value, Version,
 };
-use harness::report::page::{self, Beside, NodeLog};
+use harness::report::page::{self, Beside, Messages, NodeLog};
 use harness::report::{Results, RunFacts};
 use harness::seed::Rng;
 use serde_json::{Map, Value as Json, json};
@@ -174,7 +174,16 @@ fn the_page_shows_what_the_history_has() {
     let history = history(6_000, 12, 20);
     let results = results(&history, &["availability", "staleness", "read-your-writes"], &[2_000, 2_040]);
     let logs = NODES.map(|node| log(node, 900)).to_vec();
-    let beside = Beside { history: Some(&history), logs, workload: Some("name = \"browser\"\n".into()) };
+    // What the node of the first operation of the proof sends to the others; one of them is lost.
+    let op = &history.ops[2_000];
+    let (sender, sent_ms) = (op.node.as_deref().unwrap(), op.invoked_ns as f64 / 1e6);
+    let others =
+        NODES.iter().filter(|node| **node != sender).zip([format!("{}", sent_ms + 0.3), String::new()]);
+    let rows: String =
+        others.map(|(to, received)| format!("{sender},{to},tcp,9,{sent_ms},{received}\n")).collect();
+    let messages = Messages::read(rows.as_bytes(), &NODES).unwrap();
+    let beside =
+        Beside { history: Some(&history), logs, workload: Some("name = \"browser\"\n".into()), messages };
     let file = write("run", &results, &beside);
     for (name, width, height, dark) in [
         ("1440", 1440, 900, false),
@@ -187,6 +196,10 @@ fn the_page_shows_what_the_history_has() {
         assert_eq!(browser.eval("document.getElementById('still').offsetHeight"), 0, "the script has run");
         nothing_sticks_out(&mut browser);
         assert_eq!(browser.eval("document.querySelectorAll('.violation svg.diagram').length"), 1);
+        let arrows = browser.eval(
+            "['.message polygon', '.message.lost'].map((one) => document.querySelectorAll(one).length)",
+        );
+        assert_eq!(arrows, json!([1, 1]));
         // Something of each canvas is drawn.
         for canvas in ["timeline", "overview", "latency", "rate"] {
             let drawn = browser.eval(&format!(
@@ -209,6 +222,28 @@ fn the_page_shows_what_the_history_has() {
 
     browser.open(&file, 1440, 900, false);
     assert!(status(&mut browser).starts_with("6,000 operations, 6,000 of them"), "{}", status(&mut browser));
+
+    // Pictures are saved as files that a browser can read again.
+    browser.eval(
+        "window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push([this.download, this.href]); }",
+    );
+    browser.eval("document.querySelectorAll('.save button').forEach((button) => button.click())");
+    let count = browser.eval("document.querySelectorAll('.save button').length").as_u64().unwrap();
+    browser.eval(&format!(
+        "new Promise((done) => {{ const look = () => (window.saved.length === {count} ? done() : setTimeout(look, 20)); look(); }})"
+    ));
+    let sizes = browser.eval(
+        "Promise.all(window.saved.map(async ([name, url]) => { const image = new Image(); image.src = url; await image.decode(); \
+         return [name.split('.').pop(), image.naturalWidth > 300 && image.naturalHeight > 60, url.length > 4000] }))",
+    );
+    let sizes = sizes.as_array().unwrap();
+    assert!(
+        sizes.len() > 5
+            && sizes.iter().any(|size| size[0] == "png")
+            && sizes.iter().any(|size| size[0] == "svg")
+    );
+    assert!(sizes.iter().all(|size| size[1] == true && size[2] == true), "{sizes:?}");
+    no_complaints(&mut browser);
 
     // Keys: the nearest, the next, the one before.
     browser.eval("document.getElementById('timeline').focus()");
@@ -540,7 +575,7 @@ fn nothing_that_nodes_say_runs() {
         }
     }
     let logs = vec![NodeLog { node: NASTY.into(), text: format!("     1.000 out  {NASTY}\n"), left_out: 9 }];
-    let beside = Beside { history: Some(&history), logs, workload: Some(NASTY.into()) };
+    let beside = Beside { history: Some(&history), logs, workload: Some(NASTY.into()), ..Beside::default() };
     let file = write("nasty", &results, &beside);
     browser.open(&file, 1440, 900, false);
     browser.eval("document.getElementById('timeline').focus()");

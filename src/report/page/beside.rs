@@ -1,10 +1,11 @@
 //! What a run left beside its results, as far as the page shows it: the history, the nodes' logs, the workload.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use super::messages::Messages;
 use crate::history::History;
 
 /// How much of a log's end is shown, in bytes.
@@ -13,6 +14,8 @@ const LOG_BYTES: u64 = 192 << 10;
 const ALL_LOG_BYTES: u64 = 4 << 20;
 /// How much of the workload is shown, in bytes.
 const WORKLOAD_BYTES: u64 = 256 << 10;
+/// How much of the messages is read, in bytes: more than a run writes.
+const MESSAGE_BYTES: u64 = 64 << 20;
 
 /// All of it. What is not there is not shown, and the page says so.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +26,8 @@ pub struct Beside<'a> {
     pub logs: Vec<NodeLog>,
     /// The workload as it was run, in TOML.
     pub workload: Option<String>,
+    /// What passed over the links.
+    pub messages: Messages,
 }
 
 /// The end of one node's log.
@@ -49,8 +54,13 @@ impl<'a> Beside<'a> {
             history,
             logs: nodes.iter().filter(|node| is_name(node)).filter_map(log).collect(),
             workload: head(&folder.join("workload.toml")).ok(),
+            messages: messages(&folder.join("messages.csv"), nodes).unwrap_or_default(),
         }
     }
+}
+
+fn messages(path: &Path, nodes: &[&str]) -> io::Result<Messages> {
+    Messages::read(BufReader::new(regular(path)?).take(MESSAGE_BYTES), nodes)
 }
 
 /// Whether a node's id may be part of a file's name: a `results.json` from elsewhere must not name other files.

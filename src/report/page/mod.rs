@@ -8,6 +8,7 @@ mod beside;
 mod columns;
 mod curves;
 mod diagram;
+mod messages;
 mod picture;
 mod series;
 mod whole;
@@ -24,6 +25,7 @@ use crate::check::{CheckMode, Verdict};
 use crate::history::Phase;
 
 pub use beside::{Beside, NodeLog};
+pub use messages::{Message, Messages};
 pub use picture::pictures;
 
 /// The style sheet of pages.
@@ -32,6 +34,9 @@ pub const STYLE: &str = include_str!("page.css");
 const DRAWN_PER_CHECK: usize = 20;
 /// How many of those are there at first sight; the others are mostly the same story about another key.
 const AT_ONCE: usize = 3;
+/// What arrows in a picture mean.
+const ARROWS: &str = " Arrows: messages as the links saw them; for each operation the first that its node sent to each other \
+    from its beginning on, and the last it was handed by each until its end. A broken one was lost. messages.csv has all of them.";
 /// Longest cell, in characters.
 const CELL_WIDTH: usize = 2000;
 
@@ -42,7 +47,7 @@ pub fn render(results: &Results, beside: &Beside<'_>) -> String {
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'\">\n\
          <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
         shown(&title)
     );
@@ -51,7 +56,7 @@ pub fn render(results: &Results, beside: &Beside<'_>) -> String {
     out.push_str(&checks(results));
     let mut number = 0;
     for check in results.checks.iter().filter(|check| !check.violations.is_empty()) {
-        out.push_str(&of_violations(results, check, &mut number));
+        out.push_str(&of_violations(results, check, &beside.messages, &mut number));
     }
     out.push_str(&whole::section(results, beside));
     out.push_str(&faults(results));
@@ -181,7 +186,7 @@ fn checks(results: &Results) -> String {
 }
 
 /// `number` counts the violations drawn so far on the whole page.
-fn of_violations(results: &Results, check: &CheckRow, number: &mut usize) -> String {
+fn of_violations(results: &Results, check: &CheckRow, messages: &Messages, number: &mut usize) -> String {
     let note = match check.mode {
         CheckMode::Required => "",
         CheckMode::Reported => ", reported only",
@@ -203,7 +208,7 @@ fn of_violations(results: &Results, check: &CheckRow, number: &mut usize) -> Str
                 "<details class=\"more\"><summary class=\"plain\">{more} more with their proofs</summary>"
             );
         }
-        out.push_str(&of_violation(results, violation, *number, at == 0));
+        out.push_str(&of_violation(results, violation, messages, *number, at == 0));
         *number += 1;
     }
     if drawn.len() > AT_ONCE {
@@ -218,19 +223,26 @@ fn of_violations(results: &Results, check: &CheckRow, number: &mut usize) -> Str
     out
 }
 
-fn of_violation(results: &Results, violation: &ViolationRow, number: usize, open: bool) -> String {
+fn of_violation(
+    results: &Results,
+    violation: &ViolationRow,
+    messages: &Messages,
+    number: usize,
+    open: bool,
+) -> String {
     let mut out = format!(
         "<details class=\"violation\" data-violation=\"{number}\"{}><summary>{}</summary>\n<p class=\"story\">{}</p>\n",
         if open { " open" } else { "" },
         shown(&violations::title(violation)),
         shown(&violations::sentence(&violation.story))
     );
-    let picture = diagram::draw(results, violation);
+    let picture = diagram::draw(results, violation, messages);
     if !picture.is_empty() {
         let _ = writeln!(
             out,
             "<figure tabindex=\"0\">{picture}<figcaption>The operations that prove it, in their order; \
-             distances between moments are not to scale. Shaded, if any: faults in force.</figcaption></figure>"
+             distances between moments are not to scale. Shaded, if any: faults in force.{}</figcaption></figure>",
+            if picture.contains("class=\"message") { ARROWS } else { "" }
         );
     }
     if let Some(text) = &violation.diagram {

@@ -17,13 +17,14 @@ use crate::report::style::{clean, one_line};
 use crate::report::violations;
 
 /// The script's parts, in the order in which they need each other; one scope holds them all.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     include_str!("script/data.js"),
     include_str!("script/view.js"),
     include_str!("script/draw.js"),
     include_str!("script/timeline.js"),
     include_str!("script/charts.js"),
     include_str!("script/logs.js"),
+    include_str!("script/save.js"),
     include_str!("script/main.js"),
 ];
 /// More operations than these make a page that no browser opens with pleasure: 100 MB.
@@ -153,6 +154,8 @@ fn data(results: &Results, history: &History, mut tables: Map<String, Json>) -> 
         })
     });
     tables.insert("violations".into(), found.collect());
+    tables.insert("name".into(), clean(&results.workload).into());
+    tables.insert("pictureStyle".into(), super::picture::STYLE.into());
     tables.insert("faults".into(), faults.into());
     tables.insert("phases".into(), phases.into());
     // In a script element nothing but these could end it, or begin a comment in which its end is not seen.

@@ -203,7 +203,7 @@ fn without_a_script_there_are_still_pictures() {
     // Of nodes that never came up there are the logs.
     let log =
         page::NodeLog { node: "A".into(), text: "     0.010 err  no <such> port\n".into(), left_out: 2048 };
-    let beside = Beside { history: Some(&empty), logs: vec![log], workload: None };
+    let beside = Beside { history: Some(&empty), logs: vec![log], ..Beside::default() };
     let empty = page::render(&results, &beside);
     assert!(empty.contains("nothing was asked of the nodes") && empty.contains("no &lt;such&gt; port"));
     assert!(empty.contains("the first 2 KiB are left out") && !empty.contains("<script"));

@@ -313,6 +313,7 @@ function start() {
   listen();
   onLogLine(goTo);
   addButtons();
+  addSaving();
   readFilters();
   drawAll();
   const restyle = () => {

@@ -237,20 +237,17 @@ impl Network {
         Ok(self.core.lane(from, to).0.counters.snapshot())
     }
 
-    /// Takes what has passed since this was last called: from, to and the pieces, for each direction that had any; and how many
-    /// there were beyond those that are kept.
-    pub fn take_passages(&self) -> (Vec<(&str, &str, Vec<Passage>)>, u64) {
+    /// Tells each piece that has passed since this was last called, with who sent it and to whom; how many there were beyond those
+    /// that are kept.
+    pub fn take_passages(&self, mut each: impl FnMut(&str, &str, Passage)) -> u64 {
         let id = |node: usize| self.core.nodes[node].id.as_str();
         let mut beyond = 0;
-        let mut all = Vec::new();
         for (lane, _) in &self.core.lanes {
             let (passages, more) = lane.passages.take();
             beyond += more;
-            if !passages.is_empty() {
-                all.push((id(lane.from), id(lane.to), passages));
-            }
+            passages.into_iter().for_each(|passage| each(id(lane.from), id(lane.to), passage));
         }
-        (all, beyond)
+        beyond
     }
 
     /// Connections open between two nodes at this moment, whoever opened them, held ones included.

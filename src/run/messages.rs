@@ -84,19 +84,17 @@ struct Writer {
 impl Writer {
     fn take(&mut self, shared: &Shared) -> io::Result<()> {
         let epoch = shared.recorder.clock();
-        let (all, beyond) = shared.network.take_passages();
-        self.beyond += beyond;
-        for (from, to, passages) in all {
-            for passage in passages {
-                if self.rows >= MOST {
-                    self.beyond += 1;
-                    continue;
-                }
-                self.rows += 1;
-                self.row(epoch, from, to, &passage)?;
+        let mut written = Ok(());
+        let beyond = shared.network.take_passages(|from, to, passage| {
+            if self.rows >= MOST || written.is_err() {
+                self.beyond += 1;
+                return;
             }
-        }
-        Ok(())
+            self.rows += 1;
+            written = self.row(epoch, from, to, &passage);
+        });
+        self.beyond += beyond;
+        written
     }
 
     fn row(&mut self, epoch: Instant, from: &str, to: &str, passage: &Passage) -> io::Result<()> {

@@ -36,11 +36,9 @@ fn what_passed_is_known_piece_by_piece() {
     let mut seen = Vec::new();
     let mut pieces = |count: usize| {
         wait_until("the pieces", || {
-            let (all, beyond) = bench.network.take_passages();
+            let beyond =
+                bench.network.take_passages(|from, to, passage| seen.push((format!("{from}>{to}"), passage)));
             assert_eq!(beyond, 0);
-            for (from, to, passages) in all {
-                seen.extend(passages.into_iter().map(|passage| (format!("{from}>{to}"), passage)));
-            }
             seen.len() >= count
         });
         std::mem::take(&mut seen)

@@ -17,12 +17,20 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// One browser at a time: each wants all of a small machine, and two would measure each other.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The browser's program, where there is one.
+/// The browser's program, where there is one that runs: that of `$CHROMIUM`, where it is set (to nothing: none), or one in PATH. Some
+/// distributions put a program there that only says how to get it.
 pub fn program() -> Option<PathBuf> {
+    let works = |program: &PathBuf| {
+        let mut command = Command::new(program);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if let Some(program) = std::env::var_os("CHROMIUM") {
+        return Some(PathBuf::from(program)).filter(works);
+    }
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     let path = std::env::var_os("PATH")?;
-    let found =
-        |name: &str| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let found = |name: &str| std::env::split_paths(&path).map(|folder| folder.join(name)).find(works);
     names.into_iter().find_map(found)
 }
 

@@ -56,6 +56,25 @@ fn transaction(value: &Value) -> Option<Vec<Micro>> {
         .collect()
 }
 
+/// The registers that an answered transaction read before it wrote them, and what it found there.
+pub(in crate::check) fn first_read(answer: &Value) -> Vec<(Arc<str>, Value)> {
+    let mut first: Vec<(Arc<str>, Value)> = Vec::new();
+    let mut touched: Vec<Arc<str>> = Vec::new();
+    for micro in transaction(answer).unwrap_or_default() {
+        let (Micro::Read(name, _) | Micro::Write(name, _)) = &micro;
+        if touched.contains(name) {
+            continue;
+        }
+        touched.push(name.clone());
+        if let Micro::Read(name, value) = micro
+            && !value.is_nil()
+        {
+            first.push((name, value));
+        }
+    }
+    first
+}
+
 impl Spec for MultiRegister {
     type State = BTreeMap<Arc<str>, Value>;
     type Op = Vec<Micro>;

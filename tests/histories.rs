@@ -140,7 +140,7 @@ fn malformed_input_says_where_and_what() {
     for (text, expected) in [
         (
             "{:process 0 :type :invok :f :read}",
-            "h:1: expected a :type of :invoke, ok, fail or info, found `invok`",
+            "h:1: expected a :type of :invoke, :ok, :fail or :info, found `invok`",
         ),
         (
             "{:process 0\n :type :ok",
@@ -171,7 +171,10 @@ fn malformed_input_says_where_and_what() {
             "h:1: expected a value, found `tru`",
         ),
         ("jepsen.util - x :ok :read nil", "h:1: expected a process number after `jepsen.util -`, found `x`"),
-        ("jepsen.util - 1 :oh :read nil", "h:1: expected a type of :invoke, ok, fail or info, found `:oh`"),
+        (
+            "jepsen.util - 1 :oh :read nil",
+            "h:1: expected a type of :invoke, :ok, :fail or :info, found `:oh`",
+        ),
     ] {
         assert_eq!(read(text).unwrap_err(), expected, "{text}");
     }

@@ -17,16 +17,18 @@ const MAX_LINES: usize = 600;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("seed", &[]),
     ("document", &[]),
+    ("sandbox", &[]),
     ("history", &[]),
     ("node", &[]),
     ("check", &["history", "seed"]),
     ("report", &["check", "history"]),
     ("fault", &["document", "history", "seed"]),
     ("client", &["document", "history"]),
-    ("workload", &["check", "client", "document", "fault", "history", "seed"]),
-    ("cluster", &["document", "history", "seed", "workload"]),
+    ("workload", &["check", "client", "document", "fault", "history", "sandbox", "seed"]),
+    ("cluster", &["document", "history", "sandbox", "seed", "workload"]),
     ("network", &["fault", "history", "seed", "workload"]),
     ("load", &["client", "history", "seed", "workload"]),
+    ("grade", &["check", "document", "history", "report", "sandbox", "seed", "workload"]),
 ];
 /// Modules that only those above them may import.
 const ON_TOP: [&str; 2] = ["run", "cli"];

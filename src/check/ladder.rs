@@ -79,6 +79,27 @@ impl Ladder {
         names.filter(|name| !above(name).any(holds)).collect()
     }
 
+    /// Takes back what hangs on how the history was read: a level that holds here, and is not known to hold on `stricter`
+    /// (the same history as it may be meant as well), is unknown because of `why`. Returns whether there was one.
+    pub fn doubt(&mut self, stricter: &Ladder, why: &str) -> bool {
+        let mut doubted = false;
+        for rung in self.rungs.iter_mut().filter(|rung| rung.verdict == Verdict::Valid) {
+            let holds = |other: &&Rung| other.name == rung.name && other.verdict == Verdict::Valid;
+            *rung = match stricter.rungs.iter().find(holds) {
+                // What it follows from here may be taken back; there it holds either way.
+                Some(strict) => strict.clone(),
+                None => Rung {
+                    name: rung.name,
+                    verdict: Verdict::Unknown,
+                    implied_by: None,
+                    answer: Some(Answer::unknown(why)),
+                },
+            };
+            doubted |= rung.verdict == Verdict::Unknown;
+        }
+        doubted
+    }
+
     /// What proves that the first level fails which does: its own check's answer, or that of the level it follows from.
     pub fn failure(&self) -> Option<(&Rung, &Answer)> {
         let failed = self.rungs.iter().find(|rung| rung.verdict == Verdict::Invalid)?;
@@ -221,6 +242,22 @@ mod tests {
                 Some("linearizability")
             )
         );
+    }
+
+    #[test]
+    fn what_hangs_on_the_reading_is_unknown() {
+        let mut ladder = climbed("v.......");
+        assert!(ladder.doubt(&climbed("iuvvvvvu"), "it depends"));
+        let (verdicts, strongest) = (ladder.rungs.iter().map(|rung| rung.verdict), ladder.strongest());
+        let unknown = verdicts.filter(|verdict| *verdict == Verdict::Unknown).count();
+        assert_eq!((unknown, strongest, ladder.verdict()), (3, vec!["causal"], Verdict::Unknown));
+        assert_eq!(
+            ladder.rungs[0].answer.as_ref().and_then(|answer| answer.reason.as_deref()),
+            Some("it depends")
+        );
+        let mut ladder = climbed("v.......");
+        assert!(!ladder.doubt(&climbed("v......."), "it depends"));
+        assert_eq!(ladder.verdict(), Verdict::Valid);
     }
 
     #[test]

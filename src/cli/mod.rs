@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod convert;
+mod grade;
 mod node;
 mod overrides;
 mod report;
@@ -36,6 +37,7 @@ enum Command {
     Check(check::Args),
     /// Write a history in another format: EDN for Jepsen, Knossos and Elle, or JSON lines
     Convert(convert::Args),
+    Grade(grade::GradeArgs),
     Report(report::ReportArgs),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
@@ -53,6 +55,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Convert(args) => convert::main(&args),
+        Command::Grade(args) => grade::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Validate(args) => validate::main(args),
         Command::Selftest(args) => selftest::main(&args),

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::overrides::{OverrideArgs, show_errors};
 use super::{EXIT_BROKEN, EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
@@ -18,6 +18,7 @@ use crate::report::style::{Paint, Style};
 use crate::report::table;
 use crate::run::engine::{self, Finished, Options};
 use crate::run::interrupt::Interrupt;
+use crate::sandbox::{self, Isolation};
 use crate::workload::{Axis, Cells, Overrides, Workload};
 
 /// What a shell expects of a program that ended because of Ctrl-C.
@@ -43,9 +44,34 @@ pub struct RunArgs {
     /// No progress, no tables: only the exit code, and errors
     #[arg(long, short)]
     pub quiet: bool,
+    /// Keep nodes from files, processes and networks that are not theirs: none; auto, as far as this system can; full, and say
+    /// what it cannot
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = IsolationMode::None)]
+    pub isolation: IsolationMode,
+    /// End with exit code 4 where nodes cannot be kept from all of it
+    #[arg(long)]
+    pub require_isolation: bool,
+    /// With isolation: a folder that nodes find empty
+    #[arg(long, value_name = "DIR")]
+    pub hide: Vec<PathBuf>,
     /// Stop after the first run that is not valid
     #[arg(long)]
     pub fail_fast: bool,
+}
+
+/// How far nodes are kept from what is not theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum IsolationMode {
+    /// Not at all.
+    #[default]
+    None,
+    /// As far as this system can.
+    Auto,
+    /// From all of it; what this system cannot is told.
+    Full,
+    /// From all of it, or nothing is run: as `--require-isolation`.
+    #[value(hide = true)]
+    Required,
 }
 
 /// Validates every file before the first run, then runs them one after another.
@@ -64,6 +90,14 @@ pub fn main(args: &RunArgs) -> ExitCode {
     if mistaken {
         return ExitCode::from(EXIT_USAGE);
     }
+    // Before there is a second thread: only then can this process go where its nodes are to be kept.
+    let isolation = match isolate(args) {
+        Ok(isolation) => isolation,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::from(EXIT_BROKEN);
+        }
+    };
     let interrupt = match Interrupt::install() {
         Ok(interrupt) => interrupt,
         Err(error) => {
@@ -73,13 +107,40 @@ pub fn main(args: &RunArgs) -> ExitCode {
     };
     let mut worst = EXIT_VALID;
     for workload in &workloads {
-        let code = run_file(args, workload, &interrupt);
+        let code = run_file(args, workload, &interrupt, isolation.as_ref());
         worst = worse(worst, code);
         if interrupt.asked() || (args.fail_fast && code != EXIT_VALID) {
             break;
         }
     }
     ExitCode::from(worst)
+}
+
+/// Takes this process to a network of its own, and tries what nodes can be kept from; `None`: nobody asked.
+///
+/// # Errors
+/// A sentence, where isolation is required and cannot be had.
+fn isolate(args: &RunArgs) -> Result<Option<Isolation>, String> {
+    let required = args.require_isolation || args.isolation == IsolationMode::Required;
+    if !required && args.isolation == IsolationMode::None {
+        return Ok(None);
+    }
+    let entered = sandbox::cell::enter();
+    let mut isolation = sandbox::probe();
+    if let (false, Err(error)) = (isolation.network, entered) {
+        isolation.parts.insert("net".to_owned(), format!("not: no network of its own can be made: {error}"));
+    }
+    let missing = isolation.missing();
+    if required && !(isolation.is_full() && isolation.network) {
+        let missing = missing.join("; ");
+        return Err(format!(
+            "--require-isolation: nodes cannot be kept from files, processes and networks that are not theirs: {missing}"
+        ));
+    }
+    if args.isolation == IsolationMode::Full && !args.quiet {
+        missing.iter().for_each(|line| eprintln!("warning: isolation: {line}"));
+    }
+    Ok(Some(isolation))
 }
 
 /// Of two runs' exit codes the one to end with: what is proved outranks what could not be found out.
@@ -95,13 +156,14 @@ fn worse(one: u8, other: u8) -> u8 {
 }
 
 /// All repeats of one file, in each cell of its matrix.
-fn run_file(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
+fn run_file(args: &RunArgs, cells: &Cells, interrupt: &Interrupt, isolation: Option<&Isolation>) -> u8 {
     if !cells.axes.is_empty() {
-        return run_matrix(args, cells, interrupt);
+        return run_matrix(args, cells, interrupt, isolation);
     }
     let mut worst = EXIT_VALID;
     for (cell, workload) in &cells.list {
-        let (summary, code) = run_cell(args, cell, workload, interrupt, &mut |finished| show(args, finished));
+        let (summary, code) =
+            run_cell(args, cell, workload, (interrupt, isolation), &mut |finished| show(args, finished));
         worst = worse(worst, code);
         if args.repeat > 1 && !args.quiet {
             print(&if args.json { summary.to_json() } else { summary.render(&Style::stdout()) });
@@ -111,7 +173,7 @@ fn run_file(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
 }
 
 /// One cell after the other; what they came to is written down after each, for whoever cannot wait, or interrupts.
-fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
+fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt, isolation: Option<&Isolation>) -> u8 {
     let Some((_, first)) = cells.list.first() else { return EXIT_VALID };
     let axis = |axis: &Axis| MatrixAxis { name: axis.name.clone(), values: axis.values.clone() };
     let mut matrix = MatrixSummary::new(&first.name, cells.axes.iter().map(axis).collect());
@@ -122,7 +184,7 @@ fn run_matrix(args: &RunArgs, cells: &Cells, interrupt: &Interrupt) -> u8 {
             eprintln!("cell {} of {}: {}", at + 1, cells.list.len(), named(cell));
         }
         let mut figures = Gathering::default();
-        let (summary, code) = run_cell(args, cell, workload, interrupt, &mut |finished| {
+        let (summary, code) = run_cell(args, cell, workload, (interrupt, isolation), &mut |finished| {
             figures.push(&finished.results);
             if !args.json && !args.quiet {
                 print(&one_line(cell, &finished.results));
@@ -169,7 +231,7 @@ fn run_cell(
     args: &RunArgs,
     cell: &[(String, String)],
     first: &Workload,
-    interrupt: &Interrupt,
+    (interrupt, isolation): (&Interrupt, Option<&Isolation>),
     each: &mut dyn FnMut(&Finished),
 ) -> (RepeatSummary, u8) {
     let mut summary = RepeatSummary::new(&first.name);
@@ -195,6 +257,8 @@ fn run_cell(
             interrupt: interrupt.clone(),
             rerun: rerun(args, cell, workload),
             cell: cell.to_vec(),
+            isolation: isolation.cloned(),
+            hidden: args.hide.clone(),
         };
         let code = match engine::run(workload, &options) {
             Ok(finished) => {

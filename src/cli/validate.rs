@@ -1,4 +1,4 @@
-//! `harness validate`: checks workload files without running anything.
+//! `harness validate`: checks workload files, and rubrics, without running anything.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,9 +10,11 @@ use comfy_table::{Table, presets};
 
 use super::overrides::{OverrideArgs, show_errors};
 use super::{EXIT_BROKEN, EXIT_USAGE, EXIT_VALID};
+use crate::document;
+use crate::grade::parse;
 use crate::workload::{Cells, Workload};
 
-/// Checks workload files without running anything
+/// Checks workload files, and rubrics, without running anything
 #[derive(Args, Debug)]
 pub struct ValidateArgs {
     /// The workload files
@@ -30,6 +32,19 @@ pub fn main(args: ValidateArgs) -> ExitCode {
     let overrides = args.overrides.overrides();
     let mut exit = EXIT_VALID;
     for file in &args.files {
+        if document::read(file).is_ok_and(|(_, table)| parse::is_rubric(&table)) {
+            match parse::read(file) {
+                Ok(rubric) => {
+                    // As below.
+                    let _ = writeln!(std::io::stdout(), "ok {}: {}", file.display(), rubric.summary());
+                }
+                Err(errors) => {
+                    show_errors(&errors);
+                    exit = EXIT_USAGE;
+                }
+            }
+            continue;
+        }
         match Workload::load_cells(file, &overrides) {
             Ok(Cells { axes, list }) => {
                 // Cells differ in their variables alone, so that one speaks for all.

@@ -165,6 +165,7 @@ impl Cluster {
             env: environment(spec, &self.shared.mark),
             cwd: spec.cwd.clone().into_os_string(),
             links: spec.links.clone(),
+            jail: Box::new(spec.jail.clone()),
         };
         let stdio = [stdin, out_writer.into(), err_writer.into()];
         let sent = self.shared.request(&start, &stdio.each_ref().map(|fd| fd.as_raw_fd()));
@@ -243,11 +244,9 @@ impl Cluster {
             Stage::Ended(status) => NodeState::Ended(status),
             Stage::Running => {
                 let processes = self.shared.processes(known, leader);
-                let still =
-                    |process: &super::Process| process.is_still() && process::threads_are_still(process.pid);
                 if processes.is_empty() {
                     NodeState::Ending
-                } else if processes.iter().all(still) {
+                } else if processes.iter().all(process::is_still) {
                     NodeState::Stopped
                 } else {
                     NodeState::Running
@@ -281,6 +280,35 @@ impl Cluster {
             Stage::Running | Stage::Ending(_) => self.shared.processes(known, leader),
             Stage::Never | Stage::Starting | Stage::Ended(_) => Vec::new(),
         }
+    }
+
+    /// The node's living processes, without those that keep it (see [`crate::sandbox`]).
+    pub fn inmates(&self, node: &str) -> Vec<u32> {
+        let mut processes = self.processes(node);
+        let Some(known) = self.shared.nodes.get(node).filter(|node| node.spec.jail.room.is_some()) else {
+            return processes.into_iter().map(|process| process.pid.cast_unsigned()).collect();
+        };
+        // The keeper leads, and has the init as its only child.
+        let keeper = known.lock().pid;
+        processes.retain(|process| process.pid != keeper && process.parent != keeper);
+        processes.into_iter().map(|process| process.pid.cast_unsigned()).collect()
+    }
+
+    /// The main process of the node's present or last life.
+    pub fn pid(&self, node: &str) -> Option<u32> {
+        Some(self.shared.nodes.get(node)?.lock().pid.cast_unsigned())
+    }
+
+    /// What the kernel has refused the node so far, because of its limits.
+    pub fn refusals(&self, node: &str) -> crate::sandbox::Refusals {
+        crate::sandbox::refusals(self.shared.warden.cast_unsigned(), node)
+    }
+
+    /// The node's own directory, which it may write to.
+    pub fn directory(&self, node: &str) -> Option<std::path::PathBuf> {
+        let spec = &self.shared.nodes.get(node)?.spec;
+        let own = spec.jail.writable.as_ref().and_then(|writable| writable.first());
+        Some(own.unwrap_or(&spec.cwd).clone())
     }
 
     /// The ids of the node's living processes.

@@ -80,6 +80,8 @@ pub struct NodeSpec {
     /// Where it is told that its peers are: a connection or datagram to one of the cluster's ports anywhere else is a
     /// [`NodeEvent::Connects`] (Linux).
     pub links: Vec<SocketAddr>,
+    /// What it may not do.
+    pub jail: crate::sandbox::Jail,
     /// Who talks to it by standard input and output; `None`: nobody, it reads /dev/null.
     pub console: Option<std::sync::Arc<dyn console::Console>>,
 }

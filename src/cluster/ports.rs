@@ -27,6 +27,24 @@ pub struct PortBlock {
     first: u16,
     count: u16,
     _locks: Vec<Flock<File>>,
+    _directory: LockDirectory,
+}
+
+/// Where ports are locked.
+#[derive(Debug)]
+struct LockDirectory {
+    path: PathBuf,
+    /// Nobody else looks there: it goes with the run.
+    own: bool,
+}
+
+impl Drop for LockDirectory {
+    fn drop(&mut self) {
+        if self.own {
+            // Of no use to anybody, but in nobody's way either.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
 }
 
 impl PortBlock {
@@ -65,7 +83,8 @@ pub fn allocate_with(count: u16, fixed: Option<u16>, offsets: &[u16]) -> Result<
             let first = first.saturating_add(furthest);
             return Err(PortError::OutOfRange { first, count });
         }
-        return reserve(&directory, first, count, offsets, true);
+        let locks = reserve(&directory.path, first, count, offsets, true)?;
+        return Ok(PortBlock { first, count, _locks: locks, _directory: directory });
     }
     let end = ephemeral_start().max(LOWEST + 1);
     let none = PortError::NoneFree { count, from: LOWEST, to: end - 1 };
@@ -78,8 +97,9 @@ pub fn allocate_with(count: u16, fixed: Option<u16>, offsets: &[u16]) -> Result<
     let start = std::process::id() % u32::from(blocks);
     for attempt in 0..u32::from(blocks) {
         let block = ((start + attempt) % u32::from(blocks)) as u16;
-        if let Ok(found) = reserve(&directory, LOWEST + block * step, count, offsets, false) {
-            return Ok(found);
+        let first = LOWEST + block * step;
+        if let Ok(locks) = reserve(&directory.path, first, count, offsets, false) {
+            return Ok(PortBlock { first, count, _locks: locks, _directory: directory });
         }
     }
     Err(none)
@@ -91,7 +111,7 @@ fn reserve(
     count: u16,
     offsets: &[u16],
     fixed: bool,
-) -> Result<PortBlock, PortError> {
+) -> Result<Vec<Flock<File>>, PortError> {
     let mut locks = Vec::new();
     let starts = [0].iter().chain(offsets).map(|offset| first + offset);
     for port in starts.flat_map(|start| (0..count).map(move |place| start + place)) {
@@ -102,11 +122,15 @@ fn reserve(
             return Err(PortError::Taken { port, holder });
         }
     }
-    Ok(PortBlock { first, count, _locks: locks })
+    Ok(locks)
 }
 
-fn lock_directory() -> Result<PathBuf, PortError> {
-    let path = std::env::temp_dir().join("harness-ports");
+fn lock_directory() -> Result<LockDirectory, PortError> {
+    // What is taken in another network is free in this one.
+    let network = crate::sandbox::cell::name();
+    let own = network.is_some();
+    let network = network.map(|network| format!("-{network}-{}", std::process::id())).unwrap_or_default();
+    let path = std::env::temp_dir().join(format!("harness-ports{network}"));
     let failed =
         |error: io::Error| PortError::Locks { path: path.display().to_string(), error: error.to_string() };
     match std::fs::create_dir(&path) {
@@ -115,7 +139,7 @@ fn lock_directory() -> Result<PathBuf, PortError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(error)),
     }
-    Ok(path)
+    Ok(LockDirectory { path, own })
 }
 
 /// Locks a port; on failure, who has it.

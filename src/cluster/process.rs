@@ -55,14 +55,21 @@ pub(crate) fn lookup(pid: Pid) -> Option<Process> {
     parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The state of each thread of a process. The process is stopped when all of them are.
+/// Whether a process runs no code of its own: it is dead, traced and halted, or a stop signal has reached it.
+///
+/// One thread in state `T` is enough. Whichever thread takes SIGSTOP up tells all others to stop before it does so
+/// itself (signal(7); do_signal_stop in the kernel), and they stop before their next instruction in user mode. On a busy machine
+/// they may wait for a processor to do so for longer than the stop lasts, and read `R` until then.
 #[cfg(target_os = "linux")]
-pub(crate) fn threads_are_still(pid: Pid) -> bool {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-    tasks.flatten().all(|task| {
-        let stat = std::fs::read(task.path().join("stat")).ok().and_then(|stat| parse_stat(&stat));
-        stat.is_none_or(|thread| thread.is_still())
-    })
+pub(crate) fn is_still(process: &Process) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", process.pid)) else { return true };
+    let stat = |task: std::fs::DirEntry| parse_stat(&std::fs::read(task.path().join("stat")).ok()?);
+    threads_are_still(&tasks.flatten().filter_map(stat).collect::<Vec<_>>())
+}
+
+#[cfg(target_os = "linux")]
+fn threads_are_still(threads: &[Process]) -> bool {
+    threads.iter().any(|thread| thread.state == 'T') || threads.iter().all(Process::is_still)
 }
 
 /// How long the thread of a process that waited longest for a processor, ready to run, has done so: nanoseconds of
@@ -100,7 +107,7 @@ fn parse_stat(stat: &[u8]) -> Option<Process> {
 /// Whether the process was started with `RUN_VARIABLE=run` and, where asked, `NODE_VARIABLE=node`.
 #[cfg(target_os = "linux")]
 fn is_marked(pid: Pid, run: &str, node: Option<&str>) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let Some(environment) = environment(pid) else { return false };
     let has = |name: &str, value: &str| {
         environment.split(|byte| *byte == 0).any(|entry| {
             entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
@@ -110,6 +117,41 @@ fn is_marked(pid: Pid, run: &str, node: Option<&str>) -> bool {
     has(RUN_VARIABLE, run) && node.is_none_or(|node| has(NODE_VARIABLE, node))
 }
 
+/// The environment a process was started with; `None` where it may not be read.
+///
+/// While a process is in execve(2), what is read may end early, or be empty: it is read again until it has its full length.
+#[cfg(target_os = "linux")]
+fn environment(pid: Pid) -> Option<Vec<u8>> {
+    const LONGEST_EXEC: Duration = Duration::from_secs(1);
+    let began = std::time::Instant::now();
+    loop {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if environment_bytes(pid).is_none_or(|bytes| bytes == environment.len() as u64)
+            || began.elapsed() > LONGEST_EXEC
+        {
+            return Some(environment);
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// The length of a process's environment, by where that begins and ends (`env_start` and `env_end`, fields 50 and 51 of
+/// proc_pid_stat(5)); `None` for a dead process. In execve(2) these mean nothing before `endcode` (field 27) is set: the
+/// length is `u64::MAX` until then.
+#[cfg(target_os = "linux")]
+fn environment_bytes(pid: Pid) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    let (_, tail) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    if matches!(fields.first(), Some(&("Z" | "X" | "x"))) {
+        return None;
+    }
+    let field =
+        |number: usize| fields.get(number - 3).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    Some(if field(27) == 0 { u64::MAX } else { field(51).saturating_sub(field(50)) })
+}
+
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn table() -> Vec<Process> {
     let listing = std::process::Command::new("ps").args(["-A", "-o", "pid=,ppid=,pgid=,stat="]).output();
@@ -117,9 +159,10 @@ pub(crate) fn table() -> Vec<Process> {
     String::from_utf8_lossy(&listing.stdout).lines().filter_map(parse_ps).collect()
 }
 
+/// Whether a process is stopped, or dead.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn threads_are_still(_pid: Pid) -> bool {
-    true
+pub(crate) fn is_still(process: &Process) -> bool {
+    process.is_still()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -237,6 +280,37 @@ mod tests {
         let process = parse_stat(b"42 (a) R 1 (b\n) S 7 42 40 0 -1").unwrap();
         assert_eq!(process, Process { pid: 42, parent: 7, group: 42, session: 40, state: 'S' });
         assert_eq!(parse_stat(b"42 (half"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn one_stopped_thread_tells_of_all() {
+        let threads = |states: &str| -> Vec<Process> {
+            states.chars().map(|state| Process { pid: 1, parent: 0, group: 1, session: 1, state }).collect()
+        };
+        for still in ["T", "TTT", "RTS", "TR", "Zt", "Z", ""] {
+            assert!(threads_are_still(&threads(still)), "{still}");
+        }
+        for running in ["R", "S", "ZS", "tR", "DS"] {
+            assert!(!threads_are_still(&threads(running)), "{running}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_mark_is_seen_in_the_middle_of_an_exec_too() {
+        let again = "exec /bin/sh -c \"$0\" \"$0\"";
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", again, again])
+            .env(RUN_VARIABLE, "exec")
+            .env(NODE_VARIABLE, "A")
+            .spawn()
+            .unwrap();
+        let pid = child.id() as Pid;
+        let missed = (0..20_000).filter(|_| !is_marked(pid, "exec", Some("A"))).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(missed, 0);
     }
 
     #[test]

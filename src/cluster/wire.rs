@@ -14,6 +14,7 @@ use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::process::Pid;
+use crate::sandbox::Jail;
 
 /// From the harness to the warden. The end of the stream means: kill everything and go.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,13 +22,14 @@ pub(crate) enum Request {
     /// First of all: the run's mark, and the cluster's ports, on which wildcard binds are narrowed to loopback.
     Hello { run: String, guarded_ports: Vec<u16> },
     /// Start a process; three descriptors come along: its stdin, stdout and stderr.
-    /// `links`: where the node is told that its peers are.
+    /// `links`: where the node is told that its peers are. `jail`: what it may not do.
     Start {
         node: String,
         argv: Vec<String>,
         env: Vec<(String, String)>,
         cwd: OsString,
         links: Vec<SocketAddr>,
+        jail: Box<Jail>,
     },
     /// The end of this process has been noted: its pid may be used anew.
     Collect { pid: Pid },
@@ -175,6 +177,7 @@ mod tests {
                     argv: vec!["x".repeat(size)],
                     env: vec![],
                     cwd: "/".into(),
+                    jail: Box::default(),
                     links: vec![],
                 };
                 let spare = [reader.as_raw_fd(), writer.as_raw_fd(), writer.as_raw_fd()];

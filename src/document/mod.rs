@@ -14,7 +14,7 @@ mod words;
 
 pub use node::{Entry, Node, Origin, Table, Val};
 pub use problem::{Problem, Problems, Source};
-pub use read::{MAX_FILE_BYTES, parse, read};
+pub use read::{MAX_FILE_BYTES, parse, read, read_as};
 pub use reader::{Field, Key, Section, Sink, table_schema};
 pub use set::{set, split_assignment};
 pub use words::{did_you_mean, list, nearest};

@@ -13,17 +13,25 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads and parses the file at `path`; its mistakes are I/O, size, encoding and TOML syntax.
 pub fn read(path: &Path) -> Result<(Source, Table), Problems> {
+    read_as(path, "workload")
+}
+
+/// As [`read`], where the file is to be a `what`: the word for it in messages.
+///
+/// # Errors
+/// I/O, size, encoding and TOML syntax.
+pub fn read_as(path: &Path, what: &str) -> Result<(Source, Table), Problems> {
     let name = path.display().to_string();
     let whole = |title: String, help: Option<String>| Problems::whole(&name, title, help);
     let bytes = match read_bytes(path) {
         Ok(bytes) => bytes,
-        Err(error) => return Err(unreadable(path, &name, &error)),
+        Err(error) => return Err(unreadable(path, &name, what, &error)),
     };
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let limit = MAX_FILE_BYTES >> 20;
         return Err(whole(
-            format!("the file is larger than {limit} MiB: this is no workload"),
-            Some("a workload is TOML text of a page or two".to_owned()),
+            format!("the file is larger than {limit} MiB: this is no {what}"),
+            Some(format!("a {what} is TOML text of a page or two")),
         ));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -78,7 +86,7 @@ fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unreadable(path: &Path, name: &str, error: &std::io::Error) -> Problems {
+fn unreadable(path: &Path, name: &str, what: &str, error: &std::io::Error) -> Problems {
     let files_of = |dir: &Path| {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
         let mut names: Vec<String> =
@@ -102,7 +110,7 @@ fn unreadable(path: &Path, name: &str, error: &std::io::Error) -> Problems {
             let names = files_of(path);
             let some = names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
             let help = (!names.is_empty()).then(|| format!("it holds {some}"));
-            Problems::whole(name, "this is a directory, not a workload file".to_owned(), help)
+            Problems::whole(name, format!("this is a directory, not a {what} file"), help)
         }
         _ => Problems::whole(name, format!("the file cannot be read: {error}"), None),
     }

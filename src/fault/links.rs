@@ -27,6 +27,11 @@ impl Links {
         Links { from, to: Target::All }
     }
 
+    /// The links from everyone to `to`.
+    pub fn to_target(to: Target) -> Links {
+        Links { from: Target::All, to }
+    }
+
     /// Reads `from` and `to` of a fault's table.
     pub fn decode(section: &Section<'_>, cast: &Cast<'_>) -> Option<Links> {
         let target = |key| match section.field(key) {

@@ -194,6 +194,7 @@ impl<W: World> Nemesis<W> {
             self.tasks.push(Reverse((now + Duration::from_millis(2), Task::End(fault))));
             return;
         }
+        self.look_before_waking(fault);
         let (evidence, failing) = self.end_evidence(fault);
         self.in_force.remove(&fault);
         self.settle_into(now);
@@ -221,19 +222,20 @@ impl<W: World> Nemesis<W> {
         self.settle_into(now);
     }
 
-    /// A stop of a duty cycle is short, and on a busy machine over before anybody looks again: so the last look is right
+    /// A stop may be over before anybody looks again, and on a busy machine take its time: so the last look is right
     /// before its end.
     fn look_before_waking(&mut self, fault: usize) {
         let asleep = self.in_force.get(&fault).is_some_and(|state| state.asleep);
-        let slowed: Vec<String> = self.schedule[fault]
+        let stopped: Vec<String> = self.schedule[fault]
             .demands
             .iter()
             .filter_map(|demand| match demand {
                 Demand::Slow { node, .. } if asleep => Some(node.clone()),
+                Demand::Paused { node } => Some(node.clone()),
                 _ => None,
             })
             .collect();
-        for node in slowed {
+        for node in stopped {
             let unseen = |state: &InForce| !state.stopped.contains(&node);
             if self.in_force.get(&fault).is_some_and(unseen) && self.world.is_stopped(&node) {
                 self.note_stopped(&node);

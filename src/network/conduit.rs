@@ -20,6 +20,7 @@ use super::counters::add;
 use super::face::Face;
 use super::fate::{Fates, Waiting};
 use super::lane::{Kind, Lane, State, Supervised};
+use super::passages::Passage;
 use super::policy::LinkPolicy;
 
 /// Bytes on their way at most, as a link's own. A rate has the queue of a small router, whatever is beyond is lost.
@@ -136,19 +137,22 @@ impl Conduit {
         self.used(&self.face);
         let policy = self.state.policy;
         if policy.is_plain() && self.queue.is_empty() && self.behind.is_empty() {
-            return self.hand_on(bytes, from, self.received);
+            return self.hand_on(bytes, from, self.received, Instant::now());
         }
         let counters = &self.lane.counters;
         let fate = self.fates.draw(&policy);
         if policy.cut {
-            return add(&counters.cut_datagrams, 1);
+            add(&counters.cut_datagrams, 1);
+            return self.passed(Instant::now(), None, bytes.len());
         }
         if fate.dropped {
-            return add(&counters.dropped_datagrams, 1);
+            add(&counters.dropped_datagrams, 1);
+            return self.passed(Instant::now(), None, bytes.len());
         }
         let limit = if policy.rate.is_some() { THROTTLED } else { UNDER_WAY };
         if self.queued + bytes.len() + COST > limit {
-            return add(&counters.overflowed_datagrams, 1);
+            add(&counters.overflowed_datagrams, 1);
+            return self.passed(Instant::now(), None, bytes.len());
         }
         if let Some(flips) = fate.corrupted.filter(|_| !bytes.is_empty()) {
             flips.apply(bytes);
@@ -226,10 +230,10 @@ impl Conduit {
             let added = u64::try_from(datagram.received.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.lane.counters.max_delay_added_ns.fetch_max(added, Relaxed);
         }
-        self.hand_on(&datagram.bytes, datagram.from, datagram.number);
+        self.hand_on(&datagram.bytes, datagram.from, datagram.number, datagram.received);
     }
 
-    fn hand_on(&mut self, bytes: &[u8], from: SocketAddr, number: u64) {
+    fn hand_on(&mut self, bytes: &[u8], from: SocketAddr, number: u64, received: Instant) {
         let to = self.face.real();
         let sent = self.sender(from).and_then(|sender| {
             self.used(&sender);
@@ -242,6 +246,7 @@ impl Conduit {
             }
             sender.send(bytes, to).unwrap_or_else(|| sender.send_posthumously(bytes, to))
         });
+        self.passed(received, sent.is_ok().then(Instant::now), bytes.len());
         let counters = &self.lane.counters;
         match sent {
             Ok(_) => {
@@ -280,15 +285,26 @@ impl Conduit {
         Ok(face)
     }
 
+    /// What waits is lost.
     fn forget(&mut self) {
-        self.queue.clear();
-        self.behind.clear();
+        for waiting in self.queue.drain().chain(self.behind.drain(..).map(|(_, waiting)| waiting)) {
+            self.lane.passages.push(passage(waiting.received, None, waiting.bytes.len()));
+        }
         self.queued = 0;
+    }
+
+    fn passed(&self, received: Instant, handed_on: Option<Instant>, bytes: usize) {
+        self.lane.passages.push(passage(received, handed_on, bytes));
     }
 }
 
 impl Drop for Conduit {
     fn drop(&mut self) {
         add(&self.lane.counters.discarded_datagrams, self.queue.len() + self.behind.len());
+        self.forget();
     }
+}
+
+fn passage(received: Instant, handed_on: Option<Instant>, bytes: usize) -> Passage {
+    Passage { received, handed_on, bytes, datagram: true }
 }

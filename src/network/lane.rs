@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::lock;
+use super::passages::Passages;
 use super::policy::LinkPolicy;
 
 /// How far a late sender may catch up with its rate: what timers cost must not lower the throughput asked for.
@@ -19,6 +20,7 @@ pub(super) struct Lane {
     pub from: usize,
     pub to: usize,
     pub counters: Counters,
+    pub passages: Passages,
     /// Bumped with every change: one load tells a connection that nothing changed.
     generation: AtomicU64,
     state: Mutex<State>,
@@ -41,6 +43,7 @@ impl Lane {
             from,
             to,
             counters: Counters::default(),
+            passages: Passages::default(),
             generation: AtomicU64::new(0),
             state: Mutex::new(State::default()),
             free_at: Mutex::new(None),

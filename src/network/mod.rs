@@ -30,6 +30,7 @@ mod face;
 mod fate;
 mod flows;
 mod lane;
+mod passages;
 mod pipe;
 mod policy;
 mod relay;
@@ -49,6 +50,7 @@ pub use self::address::Addressing;
 pub use self::bypass::{Bypass, Sighting, Whereabouts};
 pub use self::counters::LinkCounters;
 pub use self::error::{NetworkError, Trouble};
+pub use self::passages::Passage;
 pub use self::policy::{LinkPolicy, Mishaps};
 
 use self::clock::Clock;
@@ -233,6 +235,19 @@ impl Network {
     pub fn counters(&self, from: &str, to: &str) -> Result<LinkCounters, NetworkError> {
         let (from, to) = self.ends(from, to)?;
         Ok(self.core.lane(from, to).0.counters.snapshot())
+    }
+
+    /// Tells each piece that has passed since this was last called, with who sent it and to whom; how many there were beyond those
+    /// that are kept.
+    pub fn take_passages(&self, mut each: impl FnMut(&str, &str, Passage)) -> u64 {
+        let id = |node: usize| self.core.nodes[node].id.as_str();
+        let mut beyond = 0;
+        for (lane, _) in &self.core.lanes {
+            let (passages, more) = lane.passages.take();
+            beyond += more;
+            passages.into_iter().for_each(|passage| each(id(lane.from), id(lane.to), passage));
+        }
+        beyond
     }
 
     /// Connections open between two nodes at this moment, whoever opened them, held ones included.

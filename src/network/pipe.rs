@@ -17,6 +17,7 @@ use super::buffer::{self, Buffer, Bytes};
 use super::core::Core;
 use super::counters::{add, take_off};
 use super::lane::{Lane, State};
+use super::passages::Passage;
 use super::policy::LinkPolicy;
 use crate::seed::Rng;
 
@@ -67,6 +68,8 @@ pub(super) struct Pipe {
 
 struct Chunk {
     bytes: Bytes,
+    /// Of all of it, handed on or not.
+    length: usize,
     received: Option<Instant>,
     due: Option<Instant>,
     held: bool,
@@ -276,6 +279,7 @@ impl Pipe {
         buffer: Buffer,
         length: usize,
     ) -> io::Result<Option<Buffer>> {
+        let received = Instant::now();
         let mut sent = 0;
         while sent < length {
             match Pin::new(&mut *sink).poll_write(cx, &buffer[sent..length]) {
@@ -283,17 +287,20 @@ impl Pipe {
                 Poll::Ready(Err(error)) => {
                     add(&self.lane.counters.bytes, sent);
                     add(&self.lane.counters.discarded_bytes, length - sent);
+                    self.passed(received, None, length);
                     return Err(error);
                 }
                 Poll::Pending => break,
             }
         }
         add(&self.lane.counters.bytes, sent);
+        // Of what the sink's system has no room for now the rest follows as soon as it has.
+        self.passed(received, Some(received), length);
         if sent == length {
             return Ok(Some(buffer));
         }
         let (bytes, back) = Bytes::keep(buffer, sent, length);
-        self.push(Chunk { bytes, received: None, due: None, held: false });
+        self.push(Chunk { bytes, length, received: None, due: None, held: false });
         Ok(back)
     }
 
@@ -304,7 +311,7 @@ impl Pipe {
         if due.is_some() {
             add(&self.lane.counters.delayed_bytes, bytes.rest().len());
         }
-        self.push(Chunk { bytes, received: Some(received), due, held: false });
+        self.push(Chunk { bytes, length: end - start, received: Some(received), due, held: false });
         if self.state.policy.cut || self.unconnected {
             self.hold(self.queue.len() - 1);
         }
@@ -391,6 +398,9 @@ impl Pipe {
         if let (true, Some(received)) = (chunk.due.is_some(), chunk.received) {
             let added = u64::try_from(received.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.lane.counters.max_delay_added_ns.fetch_max(added, std::sync::atomic::Ordering::Relaxed);
+        }
+        if let Some(received) = chunk.received {
+            self.passed(received, Some(Instant::now()), chunk.length);
         }
         chunk.bytes.recycle();
         if self.queue.is_empty() {
@@ -494,6 +504,10 @@ impl Pipe {
         }
     }
 
+    fn passed(&self, received: Instant, handed_on: Option<Instant>, bytes: usize) {
+        self.lane.passages.push(passage(received, handed_on, bytes));
+    }
+
     fn discard(&mut self) {
         for chunk in self.queue.drain(..) {
             let length = chunk.bytes.rest().len();
@@ -501,9 +515,16 @@ impl Pipe {
             if chunk.held {
                 take_off(&self.lane.counters.held_bytes_now, length);
             }
+            if let Some(received) = chunk.received {
+                self.lane.passages.push(passage(received, None, chunk.length));
+            }
         }
         self.queued = 0;
     }
+}
+
+fn passage(received: Instant, handed_on: Option<Instant>, bytes: usize) -> Passage {
+    Passage { received, handed_on, bytes, datagram: false }
 }
 
 impl Drop for Pipe {

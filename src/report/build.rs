@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::results::{
-    BypassRow, CheckRow, ExitRow, Failure, FaultRow, NodeRow, NotUnderstood, PhaseRow, Results, SCHEMA,
-    SettleRow, Versions,
+    BypassRow, CheckRow, ExitRow, Failure, FaultRow, IsolationRow, NodeRow, NotUnderstood, PhaseRow, Results,
+    SCHEMA, SettleRow, Versions,
 };
 use super::verdict::conclude;
 use super::{load, proof};
@@ -49,6 +49,10 @@ pub struct RunFacts {
     pub failures: Vec<Failure>,
     /// Anything else a reader should know.
     pub notes: Vec<String>,
+    /// Processes that were ended for what they took, and the limit each went beyond.
+    pub limited: BTreeMap<u64, String>,
+    /// What nodes were kept from, where somebody asked.
+    pub isolation: Option<IsolationRow>,
     /// What it ran on; usually [`Versions::here`].
     pub versions: Versions,
 }
@@ -83,7 +87,7 @@ impl Results {
             cell: facts.cell,
             checks,
             faults,
-            nodes: node_rows(history),
+            nodes: node_rows(history, &facts.limited),
             load,
             settle: SettleRow {
                 within_ms: history.contract.settle_within_ms,
@@ -105,6 +109,7 @@ impl Results {
             folder: facts.folder,
             not_understood: facts.not_understood,
             failures: facts.failures,
+            isolation: facts.isolation,
             versions: facts.versions,
         }
     }
@@ -153,11 +158,11 @@ fn fault_row(history: &History, client_ops: &[&Op], fault: &Fault) -> FaultRow {
 }
 
 /// Nodes in the workload's order, and after them any the history speaks of besides.
-fn node_rows(history: &History) -> Vec<NodeRow> {
+fn node_rows(history: &History, limited: &BTreeMap<u64, String>) -> Vec<NodeRow> {
     let done_ns = history.phase_began_ns(Phase::Done).unwrap_or(u64::MAX);
     let mut exits: BTreeMap<&str, Vec<ExitRow>> = BTreeMap::new();
     for (node, lives) in &history.lives {
-        let rows = lives.iter().filter_map(|life| exit_row(life, done_ns)).collect();
+        let rows = lives.iter().filter_map(|life| exit_row(life, done_ns, limited)).collect();
         exits.insert(node, rows);
     }
     let mut rows = Vec::new();
@@ -168,7 +173,7 @@ fn node_rows(history: &History) -> Vec<NodeRow> {
     rows
 }
 
-fn exit_row(life: &Life, done_ns: u64) -> Option<ExitRow> {
+fn exit_row(life: &Life, done_ns: u64, limited: &BTreeMap<u64, String>) -> Option<ExitRow> {
     let ended_ns = life.ended_ns?;
     if life.expected && ended_ns >= done_ns {
         return None;
@@ -179,6 +184,7 @@ fn exit_row(life: &Life, done_ns: u64) -> Option<ExitRow> {
         expected: life.expected,
         signal: life.signal,
         code: life.code,
+        limit: limited.get(&life.pid).cloned(),
         log: life.log.clone(),
     })
 }

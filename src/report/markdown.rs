@@ -155,7 +155,7 @@ fn tail(results: &Results) -> String {
 }
 
 /// Text as it is: nothing in it is Markdown or HTML.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in clean(text).replace('\n', " ").chars() {
         match letter {
@@ -171,12 +171,12 @@ fn plain(text: &str) -> String {
     out
 }
 
-fn cell_of(text: &str) -> String {
+pub fn cell_of(text: &str) -> String {
     plain(&one_line(text, CELL_WIDTH))
 }
 
 /// A block of code with a fence that nothing in it can close.
-fn fenced(text: &str) -> String {
+pub fn fenced(text: &str) -> String {
     let mut text = clean(text);
     if text.len() > PROOF_LIMIT {
         let end = (0..=PROOF_LIMIT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod github;
+mod isolation;
 pub mod junit;
 pub mod markdown;
 pub mod matrix;
@@ -24,7 +25,7 @@ mod figures;
 mod load;
 mod proof;
 mod stretch;
-mod violations;
+pub(crate) mod violations;
 
 #[cfg(test)]
 mod tests;

@@ -87,6 +87,9 @@ pub struct Results {
     /// Anything else a reader should know.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What nodes were kept from; absent where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<IsolationRow>,
     /// What it ran on.
     #[serde(default)]
     pub versions: Versions,
@@ -236,6 +239,9 @@ pub struct ExitRow {
     pub signal: Option<i32>,
     /// The exit code, when it ended by itself.
     pub code: Option<i32>,
+    /// The limit of `[cluster.limits]` for which it was ended: `memory 512 MiB exceeded (631 MiB)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// Its last log lines, when the end was not expected.
     #[serde(default)]
     pub log: Vec<String>,
@@ -337,9 +343,29 @@ pub struct Failure {
     /// The node it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The limit of `[cluster.limits]` that the node went beyond: `memory 512 MiB exceeded (631 MiB)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// That node's last log lines.
     #[serde(default)]
     pub log: Vec<String>,
+}
+
+/// What nodes were kept from; each was tried before the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IsolationRow {
+    /// Files outside a node's own directory could not be written.
+    pub files: bool,
+    /// Processes outside a node could not be signalled or traced.
+    pub signals: bool,
+    /// There was no network but loopback.
+    pub network: bool,
+    /// The kernel kept the limits of processes, memory and processors; otherwise they were only watched.
+    pub groups: bool,
+    /// By what: each of `net user mount pid ipc landlock memory cpu processes file disk`, and `in force`, `watched`, or
+    /// `not: ` and why.
+    pub parts: BTreeMap<String, String>,
 }
 
 /// What a run ran on.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::evidence::{of_check, of_fault};
 use super::figures;
+use super::isolation;
 use super::results::{CheckRow, ExitRow, FaultRow, LoadRow, NotOk, Results};
 use super::style::{Paint, Style, one_line};
 use super::violations;
@@ -80,6 +81,9 @@ fn head(results: &Results, style: &Style) -> String {
             number(results.settle.within_ms as f64 / 1e3)
         );
         let _ = writeln!(out, "{}", style.wrap(&line, 2));
+    }
+    if let Some(row) = &results.isolation {
+        let _ = writeln!(out, "{}", style.wrap(&isolation::line(row), 2));
     }
     out
 }
@@ -223,8 +227,11 @@ fn exits(results: &Results, style: &Style) -> String {
     let mut out = String::new();
     for node in &results.nodes {
         for exit in node.exits.iter().filter(|exit| !exit.expected) {
-            let line =
-                format!("{} ended by itself at {:.1} s: {}", node.id, exit.at_ms as f64 / 1e3, how(exit));
+            let at_s = exit.at_ms as f64 / 1e3;
+            let line = match &exit.limit {
+                Some(limit) => format!("{} was stopped at {at_s:.1} s: {limit}", node.id),
+                None => format!("{} ended by itself at {at_s:.1} s: {}", node.id, how(exit)),
+            };
             let _ = writeln!(out, "\n{}", style.paint(Paint::Bad, &style.wrap(&line, 2)));
             out.push_str(&log(&exit.log, style));
         }

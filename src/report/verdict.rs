@@ -4,6 +4,7 @@
 //!
 //! | | verdict | exit code |
 //! |---|---|---|
+//! | a node was stopped because of a limit of `[cluster.limits]` | unknown | 4 |
 //! | a required check proved a violation | invalid | 1 |
 //! | a fault did not take effect, a link was bypassed, or something else of the harness failed | unknown | 4 |
 //! | a fault on the leader, or on its followers, found none | unknown | 3 |
@@ -11,8 +12,10 @@
 //! | a required check, or one that was expected to fail, is unknown | unknown | 3 |
 //! | otherwise | valid | 0 |
 //!
-//! A proof stands whatever else went wrong. An anomaly that did *not* show proves something only when the faults that
-//! should have brought it about were really there, hence the order of the second, the third and the fourth line.
+//! A proof stands whatever else went wrong, but not where the harness stopped a node for what it took: that is no fault of the
+//! workload's, which a system must survive, and what came of it cannot be told from what the system did by itself. An anomaly
+//! that did *not* show proves something only when the faults that should have brought it about were really there, hence the
+//! order of the third, the fourth and the fifth line.
 //!
 //! Who asks for the leader to be killed where nobody leads has learnt nothing about what happens then; but it was the
 //! system that had no leader, and not the harness that failed to kill it. Of the faults that `[chaos]` draws nobody counts on
@@ -61,7 +64,10 @@ pub fn conclude(
         .map(unknown)
         .collect();
 
-    let (verdict, exit_code) = if !violated.is_empty() {
+    let stopped = failures.iter().any(|failure| failure.limit.is_some());
+    let (verdict, exit_code) = if stopped {
+        (Verdict::Unknown, EXIT_BROKEN)
+    } else if !violated.is_empty() {
         (Verdict::Invalid, EXIT_INVALID)
     } else if !broken.is_empty() {
         (Verdict::Unknown, EXIT_BROKEN)
@@ -74,7 +80,11 @@ pub fn conclude(
     } else {
         (Verdict::Valid, EXIT_VALID)
     };
-    Conclusion { verdict, exit_code, why: [violated, broken, aimless, absent, open].concat() }
+    let why = match stopped {
+        true => [broken, violated, aimless, absent, open].concat(),
+        false => [violated, broken, aimless, absent, open].concat(),
+    };
+    Conclusion { verdict, exit_code, why }
 }
 
 fn of(checks: &[CheckRow], mode: CheckMode, verdict: Verdict) -> impl Iterator<Item = &CheckRow> {
@@ -171,7 +181,12 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        Failure { what: "node B never became ready".into(), node: Some("B".into()), log: Vec::new() }
+        Failure {
+            what: "node B never became ready".into(),
+            node: Some("B".into()),
+            log: Vec::new(),
+            ..Failure::default()
+        }
     }
 
     use CheckMode::{ExpectedToFail, Reported, Required};
@@ -179,6 +194,15 @@ mod tests {
 
     const MODES: [CheckMode; 3] = [Required, Reported, ExpectedToFail];
     const VERDICTS: [Verdict; 3] = [Valid, Unknown, Invalid];
+
+    #[test]
+    fn what_came_of_stopping_a_node_proves_nothing() {
+        let limit = Some("memory 64 MiB exceeded (80 MiB)".to_owned());
+        let stopped = Failure { what: "node B was stopped".into(), limit, ..Failure::default() };
+        let conclusion = conclude(&[check(Required, Invalid)], &[], &[], &[stopped]);
+        assert_eq!((conclusion.verdict, conclusion.exit_code), (Unknown, 4));
+        assert_eq!(conclusion.why, ["node B was stopped", "lww is violated 2 times"]);
+    }
 
     /// Every pair of checks in every mode with every verdict, with and without a breakage, against the table
     /// written out once more as a specification.

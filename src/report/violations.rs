@@ -44,7 +44,7 @@ pub fn section(results: &Results, style: &Style) -> String {
 
 /// Those that are written out, and the others. The worst of each kind is, as far as there is room: a second one of the kind
 /// is much the same story about another key. And so is one of another kind that rests on the very same operations.
-pub(super) fn chosen(violations: &[ViolationRow]) -> (Vec<&ViolationRow>, Vec<&ViolationRow>) {
+pub(crate) fn chosen(violations: &[ViolationRow]) -> (Vec<&ViolationRow>, Vec<&ViolationRow>) {
     let (mut shown, mut others): (Vec<&ViolationRow>, Vec<&ViolationRow>) = (Vec::new(), Vec::new());
     for violation in violations {
         let same = |told: &&ViolationRow| {
@@ -159,7 +159,7 @@ fn under(faults: &[String]) -> String {
 }
 
 /// One line an operation, its parts below one another: `p3 B  write k1=17  ok  1.874–1.875 s  ts 9 of B`.
-pub(super) fn proof(violation: &ViolationRow) -> String {
+pub(crate) fn proof(violation: &ViolationRow) -> String {
     let lines: Vec<[String; 5]> = violation.proof.iter().map(parts).collect();
     let mut widths = [0; 5];
     for line in &lines {

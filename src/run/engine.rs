@@ -1,6 +1,7 @@
 //! One run as a pipeline: set up, main, heal, settle, check, report, clean up.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,8 @@ use super::allowance::Allowance;
 use super::bypass;
 use super::folder::Folder;
 use super::interrupt::Interrupt;
+use super::limits::{self, Exceeded, LimitWatch};
+use super::messages::MessageLog;
 use super::settle::settle;
 use super::setup::{self, System};
 use super::world::{Real, Shared};
@@ -25,8 +28,9 @@ use crate::history::{History, Phase, reader};
 use crate::load::{self, LoadStats, Plan, StatusWatch, Subscribers};
 use crate::report::build::{Checked, RunFacts};
 use crate::report::progress::{ProgressMode, RunEvent};
-use crate::report::results::{Failure, NotUnderstood, Results, Versions};
+use crate::report::results::{Failure, IsolationRow, NotUnderstood, Results, Versions};
 use crate::report::{junit, page};
+use crate::sandbox::Isolation;
 use crate::workload::{CheckMode, Workload};
 
 /// What a run needs beside its workload.
@@ -42,6 +46,10 @@ pub struct Options {
     pub rerun: String,
     /// The cell of `[matrix]` that it is, in the order of the axes.
     pub cell: Vec<(String, String)>,
+    /// What nodes are kept from, as it was tried; `None`: they are not to be kept from anything.
+    pub isolation: Option<Isolation>,
+    /// Folders that nodes find empty, where they get rooms of their own; what they start from is left to them.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// What a run left.
@@ -76,6 +84,9 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         outcome.fail("the run was interrupted before its end");
     }
     let history = read_history(&folder, &mut outcome);
+    limits::long_files(&history, &workload.cluster.limits, &mut outcome.exceeded);
+    // What was stopped weighs more than what came of that.
+    outcome.failures.splice(..0, std::mem::take(&mut outcome.exceeded.failures));
     // Of a system that never came up there is nothing to judge, and its failure is all there is to tell. Of one that never
     // had a leader there is just that.
     let leaderless = outcome.leaderless.take();
@@ -96,7 +107,9 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
     std::fs::write(folder.junit(), junit::render(&results))?;
-    std::fs::write(folder.page(), page::render(&results))?;
+    let nodes: Vec<&str> = workload.cluster.nodes.iter().map(|node| node.as_str()).collect();
+    let beside = page::Beside::read(folder.root(), &nodes, Some(&history));
+    std::fs::write(folder.page(), page::render(&results, &beside))?;
     Ok(Finished { folder, results, interrupted })
 }
 
@@ -108,6 +121,7 @@ pub(super) struct Outcome {
     failures: Vec<Failure>,
     notes: Vec<String>,
     leaderless: Option<String>,
+    exceeded: Exceeded,
 }
 
 impl Outcome {
@@ -118,10 +132,10 @@ impl Outcome {
 
 /// Ends a system that never had a leader: every operation would fail, and a thousand failures say less than one line.
 fn give_up(system: System, outcome: &mut Outcome) {
-    let System { shared, runtime, ports, watch, leaderless, .. } = system;
+    let System { shared, runtime, ports, watch, messages, leaderless, .. } = system;
     outcome.leaderless = leaderless;
     end_watch(watch, &runtime);
-    shut_down(shared, runtime, outcome);
+    shut_down(shared, runtime, messages, outcome);
     drop(ports);
 }
 
@@ -133,7 +147,7 @@ fn end_watch(watch: Option<StatusWatch>, runtime: &Runtime) {
 
 /// Main, heal, settle, clean-up, on a system that is up.
 fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut Outcome) -> io::Result<()> {
-    let System { shared, events, runtime, nodes, plan, ports, watch, .. } = system;
+    let System { shared, events, runtime, nodes, plan, ports, watch, limits, messages, .. } = system;
     phase(&shared, Phase::Main);
     let epoch = Instant::now();
     let (outbox, inbox) = mpsc::channel();
@@ -196,10 +210,11 @@ fn drive(workload: &Workload, options: &Options, system: System, outcome: &mut O
         }
         outcome.fail(format!("{} did not take effect: {}", ineffective.label, ineffective.why));
     }
+    outcome.exceeded = limits.map(LimitWatch::end).unwrap_or_default();
     if let Some(why) = lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
         outcome.fail(why);
     }
-    shut_down(shared, runtime, outcome);
+    shut_down(shared, runtime, messages, outcome);
     drop(ports);
     Ok(())
 }
@@ -293,7 +308,7 @@ fn leave(
     }
 }
 
-fn shut_down(shared: Arc<Shared>, runtime: Runtime, outcome: &mut Outcome) {
+fn shut_down(shared: Arc<Shared>, runtime: Runtime, messages: MessageLog, outcome: &mut Outcome) {
     shared.bypasses.stop();
     for (from, to, seen) in shared.bypasses.all() {
         shared.recorder.nemesis("bypass", None, &json!({"from": from, "to": to, "seen": seen}));
@@ -303,6 +318,14 @@ fn shut_down(shared: Arc<Shared>, runtime: Runtime, outcome: &mut Outcome) {
     }
     if let Err(error) = shared.cluster.shutdown() {
         outcome.fail(error.to_string());
+    }
+    // They are for the eye alone: a run is judged without.
+    match messages.end() {
+        Ok(0) => {}
+        Ok(beyond) => {
+            outcome.notes.push(format!("messages.csv has not all messages: {beyond} more passed the links"))
+        }
+        Err(error) => outcome.notes.push(format!("messages.csv could not be written: {error}")),
     }
     runtime.shutdown_timeout(Duration::from_millis(200));
     if let Err(error) = shared.recorder.finish() {
@@ -362,8 +385,23 @@ fn facts(
         not_understood,
         failures: outcome.failures,
         notes: outcome.notes,
+        limited: outcome.exceeded.limited,
+        isolation: options.isolation.as_ref().map(|isolation| isolation_row(isolation, workload, folder)),
         versions: Versions::here(),
     }
+}
+
+fn isolation_row(isolation: &Isolation, workload: &Workload, folder: &Folder) -> IsolationRow {
+    let Isolation { files, signals, network, groups, ref parts, .. } = *isolation;
+    let mut parts = parts.clone();
+    // Root gives each node a user of its own, unless that one could not get to what the node needs.
+    let parent = workload.cluster.dir.clone().unwrap_or_else(|| folder.nodes());
+    let is_root = |id: &String| std::fs::metadata(parent.join(id)).is_ok_and(|about| about.uid() == 0);
+    if isolation.user && workload.cluster.nodes.iter().any(is_root) {
+        let why = "not: other users cannot enter a folder that a node needs; it was root, without the rights of root";
+        parts.insert("user".to_owned(), why.to_owned());
+    }
+    IsolationRow { files, signals, network, groups, parts }
 }
 
 /// The folder as a reader would type it: relative to where they stand, when it is below.

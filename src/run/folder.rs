@@ -71,6 +71,11 @@ impl Folder {
         self.root.join("results.json")
     }
 
+    /// `messages.csv`
+    pub fn messages(&self) -> PathBuf {
+        self.root.join("messages.csv")
+    }
+
     /// `junit.xml`
     pub fn junit(&self) -> PathBuf {
         self.root.join("junit.xml")

@@ -14,6 +14,9 @@ use tokio::runtime::Runtime;
 use super::elect;
 use super::engine::{Events, Options};
 use super::folder::Folder;
+use super::jail::Inmate;
+use super::limits::LimitWatch;
+use super::messages::MessageLog;
 use super::provision;
 use super::world::{Readiness, Shared};
 use crate::client::{Console, Protocol, Transport, Way};
@@ -48,6 +51,10 @@ pub struct System {
     pub ports: PortBlock,
     /// Asks the nodes for their status, where something depends on it.
     pub watch: Option<StatusWatch>,
+    /// Looks at what the nodes take, where something limits it.
+    pub limits: Option<LimitWatch>,
+    /// Writes down what passes over the links.
+    pub messages: MessageLog,
     /// A system that was to have a leader never had one; what its nodes said instead.
     pub leaderless: Option<String>,
 }
@@ -136,10 +143,27 @@ fn attempt(
         runtime: runtime.handle().clone(),
         ready_within: workload.cluster.ready_within,
     });
-    let nodes = bring_up(workload, options, &shared, &runtime, &events)?;
+    let messages = MessageLog::start(&shared, &folder.messages()).map_err(SetupError::Folder)?;
+    let limits = LimitWatch::start(&shared, workload).map_err(SetupError::harness)?;
+    let nodes = match bring_up(workload, options, &shared, &runtime, &events) {
+        Ok(nodes) => nodes,
+        // Who was stopped for taking too much never became ready because of that.
+        Err(error) => return Err(limits.and_then(LimitWatch::first).map_or(error, SetupError::System)),
+    };
     let plan = Plan::new(&workload.load, workload.seed, ids.len());
     let plan = Arc::new(plan.with_status_probes(workload.client.probe.is_some()));
-    Ok(System { shared, events, runtime, nodes, plan, ports, watch: None, leaderless: None })
+    Ok(System {
+        shared,
+        events,
+        runtime,
+        nodes,
+        plan,
+        ports,
+        watch: None,
+        limits,
+        messages,
+        leaderless: None,
+    })
 }
 
 fn protocol(workload: &Workload) -> Result<Arc<Protocol>, SetupError> {
@@ -252,11 +276,16 @@ fn specs(
         let facts = NodeFacts { host: HOST.to_string(), port, ports, dir: dir.clone(), peers };
         let rendered = render_node(workload, place, &facts).map_err(SetupError::harness)?;
         provision::write(&dir, &rendered.files).map_err(SetupError::harness)?;
+        let cwd = workload.cluster.cwd.clone().unwrap_or(dir.clone());
+        let mut env = rendered.env;
+        let inmate = Inmate { place, dir: &dir, cwd: &cwd, argv: &rendered.argv };
+        let jail = inmate.jail(workload, options, folder, &mut env).map_err(SetupError::Folder)?;
         specs.push(NodeSpec {
             id: id.clone(),
             argv: rendered.argv,
-            env: rendered.env,
-            cwd: workload.cluster.cwd.clone().unwrap_or(dir),
+            env,
+            cwd,
+            jail,
             log_path: folder.nodes().join(format!("{id}.log")),
             log_limit_bytes: workload.cluster.log_limit,
             ports: all_ports(workload, port),
@@ -355,7 +384,7 @@ fn ended_early(node: String, exit: Exit, left_behind: usize) -> Failure {
     if left_behind > 0 || exit.code == Some(0) {
         what.push_str("; a node has to stay in the foreground");
     }
-    Failure { what, node: Some(node), log: exit.log }
+    Failure { what, node: Some(node), log: exit.log, limit: None }
 }
 
 fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Failure {
@@ -364,7 +393,7 @@ fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Fai
         "node {id} did not become ready within {within}: {why}; if it only starts slowly, give it longer: --set \
          cluster.ready-within=60s"
     );
-    Failure { what, node: Some(id.to_owned()), log: shared.cluster.log_tail(id, LOG_LINES) }
+    Failure { what, node: Some(id.to_owned()), log: shared.cluster.log_tail(id, LOG_LINES), limit: None }
 }
 
 /// How many of a node's last log lines a failure shows.

@@ -11,6 +11,7 @@ use crate::document::units::show_duration;
 use crate::document::{self, Problems};
 use crate::fault::ScheduledFault;
 use crate::history::{Durability, Sessions};
+use crate::sandbox::Limits;
 
 mod command;
 mod decode;
@@ -211,6 +212,8 @@ pub struct ClusterSpec {
     pub ready_within: Duration,
     /// `limits.log`: bytes of log kept a node; what is beyond is counted and dropped.
     pub log_limit: u64,
+    /// `limits`: what else a node may use.
+    pub limits: Limits,
     /// `uniform`: what a node delivered before it crashed binds the others.
     pub uniform: bool,
     /// `views`: a node that the others cannot hear may be removed from the group.

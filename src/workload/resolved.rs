@@ -108,6 +108,16 @@ fn cluster(workload: &Workload, root: &Table) -> Toml {
     }
     let mut limits = Toml::new();
     put(&mut limits, "log", show_size(spec.log_limit));
+    let bytes = [("memory", spec.limits.memory), ("file", spec.limits.file), ("disk", spec.limits.disk)];
+    for (name, bytes) in bytes.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))) {
+        put(&mut limits, name, show_size(bytes));
+    }
+    if let Some(cpu) = spec.limits.cpu {
+        put(&mut limits, "cpu", cpu);
+    }
+    if let Some(processes) = spec.limits.processes {
+        put(&mut limits, "processes", integer(processes));
+    }
     put(&mut table, "limits", limits);
     table
 }

@@ -115,7 +115,9 @@ fn the_model_and_its_start_can_be_chosen() {
     assert!(said.out.contains("--model register"), "{}", said.out);
     assert_eq!(checked(&nil, &[]).code, 3);
     assert_eq!(checked(&nil, &["--model", "cas-register"]).code, 0);
-    assert_eq!(checked("", &[]).code, 3, "of nothing there is nothing to say");
+    let said = checked("", &[]);
+    assert_eq!(said.code, 2, "{}", said.out);
+    assert!(said.err.contains("the file is empty: expected a history"), "{}", said.err);
     let open = checked("{:process 0 :type :invoke :f :write :value 1}", &[]);
     assert_eq!(open.code, 0, "Knossos says so too: {}", open.out);
     let faults = checked("{:process :nemesis :type :info :f :kill :value nil}", &["--json"]);
@@ -255,7 +257,7 @@ fn malformed_files_are_named_with_line_and_expectation() {
     let said = check(&[&torn]);
     assert_eq!(said.code, 2);
     assert!(
-        said.err.contains("torn.edn:2: expected a :type of :invoke, ok, fail or info, found `okay`"),
+        said.err.contains("torn.edn:2: expected a :type of :invoke, :ok, :fail or :info, found `okay`"),
         "{}",
         said.err
     );

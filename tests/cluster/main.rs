@@ -51,6 +51,7 @@ fn spec(dir: &Path, id: &str, argv: &[&str]) -> NodeSpec {
         log_path: dir.join(format!("nodes/{id}.log")),
         log_limit_bytes: 1 << 20,
         ports: Vec::new(),
+        jail: harness::sandbox::Jail::default(),
         links: Vec::new(),
         console: None,
     }

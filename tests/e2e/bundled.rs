@@ -47,6 +47,10 @@ fn a_valid_run_leaves_everything() {
     assert!(junit.contains("<testcase name=\"lww / under kill B\" classname=\"valid.seed7\""), "{junit}");
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(page.contains("<p class=\"verdict\">valid</p>") && page.ends_with("</html>\n"), "{page}");
+    for part in ["id=\"column-begun\"", "<figcaption>nodes/C.log</figcaption>", "The workload as it was run"]
+    {
+        assert!(page.contains(part), "no {part}");
+    }
 
     for node in ["A", "B", "C"] {
         let log = std::fs::read_to_string(folder.join(format!("nodes/{node}.log"))).unwrap();
@@ -88,6 +92,48 @@ fn a_bug_is_found_and_told_without_control_codes() {
     assert_eq!(convergence["violations"][0]["kind"], "diverged");
     // Offline, from the history alone, the same is found.
     assert_eq!(lab.check(&lab.history()).0, Some(1));
+    reports_are_made_again(&lab);
+}
+
+/// Of a run's folder and of its history alone: a page with a timeline; pictures; and errors that say what is wrong.
+fn reports_are_made_again(lab: &Lab) {
+    let report = |arguments: &[&str]| {
+        let output = lab.command().arg("report").args(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let folder = lab.folder();
+    let (history, alone) = (lab.history(), folder.join("alone"));
+    std::fs::create_dir(&alone).unwrap();
+    let bare = alone.join("history.jsonl");
+    std::fs::copy(&history, &bare).unwrap();
+    let written = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    let (code, again, err) = report(&[&folder.to_string_lossy(), "--html"]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    assert!(again == written, "the same run gives the same page");
+    for of in [&bare, &alone] {
+        let (code, page, err) = report(&[&of.to_string_lossy(), "--html"]);
+        assert_eq!((code, &*err), (Some(0), ""));
+        for part in ["<p class=\"verdict\">invalid</p>", "id=\"column-begun\"", "diverged", "made from "] {
+            assert!(page.contains(part), "no {part}");
+        }
+    }
+    let pictures = folder.join("drawn");
+    let (code, out, err) = report(&[&folder.to_string_lossy(), &format!("--svg={}", pictures.display())]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    for name in ["convergence-1-diverged", "latency", "rate", "convergence"] {
+        let file = pictures.join(format!("{name}.svg"));
+        assert!(out.contains(&*file.to_string_lossy()) && file.is_file(), "no {name} in {out}");
+    }
+    // Other tools' histories have neither nodes nor faults.
+    let other = alone.join("other.edn");
+    std::fs::write(&other, "{:process 0, :type :invoke, :f :read, :value nil}").unwrap();
+    let (code, out, err) = report(&[&other.to_string_lossy(), "--html"]);
+    assert_eq!((code, &*out), (Some(2), ""));
+    assert!(err.contains("format jepsen-edn") && err.contains("harness check"), "{err}");
+    let (code, _, err) = report(&[&folder.join("workload.toml").to_string_lossy()]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("a workload, of which there is nothing to report yet"), "{err}");
 }
 
 #[test]

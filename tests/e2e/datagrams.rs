@@ -106,8 +106,15 @@ fn correct_nodes_pass_whatever_befalls_their_datagrams() {
 #[test]
 fn a_node_that_sends_once_loses_what_the_links_lose() {
     let faults = [(300, 1_500, "drop = { from = \"A\", to = \"B\", share = 0.9 }")];
-    let Some((_lab, code, results)) = run("--once", 2_500, "2s", &faults) else { return };
+    let Some((lab, code, results)) = run("--once", 2_500, "2s", &faults) else { return };
     assert_eq!(code, 1, "{results}");
+    let messages = std::fs::read_to_string(lab.folder().join("messages.csv")).unwrap();
+    let lost = messages.lines().filter(|row| row.starts_with("A,B,udp,") && row.ends_with(','));
+    let lost: Vec<f64> = lost.map(|row| row.split(',').nth(4).unwrap().parse().unwrap()).collect();
+    let fault = &results["faults"][0];
+    let (from, until) =
+        (fault["began_ms"].as_f64().unwrap() - 1.0, fault["ended_ms"].as_f64().unwrap() + 1.0);
+    assert!(!lost.is_empty() && lost.iter().all(|ms| (from..until).contains(ms)), "{fault} {lost:?}");
     assert_eq!(check(&results, "convergence")["verdict"], "invalid");
     assert_eq!(results["faults"][0]["took_effect"], true);
 }

@@ -8,9 +8,13 @@
 mod bundled;
 mod crash;
 mod datagrams;
+mod deliveries;
+mod grade;
 mod hostile;
+mod jail;
 mod kills;
 mod leader;
+mod line_nodes;
 mod matrix;
 mod python;
 mod quorum;

@@ -121,6 +121,11 @@ impl Lab {
         Lab { dir, name: name.to_owned(), mark }
     }
 
+    /// What everything that runs in it has in its environment under `E2E_MARK`.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     pub fn file(&self) -> PathBuf {
         self.dir.path().join("workload.toml")
     }

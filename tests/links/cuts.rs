@@ -30,6 +30,46 @@ fn a_cut_holds_and_its_end_delivers_in_order() {
 }
 
 #[test]
+fn what_passed_is_known_piece_by_piece() {
+    let bench = bench();
+    let (mut opener, mut node) = bench.pair();
+    let mut seen = Vec::new();
+    let mut pieces = |count: usize| {
+        wait_until("the pieces", || {
+            let beyond =
+                bench.network.take_passages(|from, to, passage| seen.push((format!("{from}>{to}"), passage)));
+            assert_eq!(beyond, 0);
+            seen.len() >= count
+        });
+        std::mem::take(&mut seen)
+    };
+    opener.write_all(b"at once").unwrap();
+    expect_bytes(&mut node, b"at once");
+    let (way, quick) = pieces(1).remove(0);
+    assert_eq!((way.as_str(), quick.bytes, quick.datagram), ("A>B", 7, false));
+    assert_eq!(quick.handed_on, Some(quick.received));
+
+    bench.set("A", "B", CUT);
+    opener.write_all(b"held").unwrap();
+    wait_until("the bytes to be held", || bench.out().held_bytes_now == 4);
+    let healed = std::time::Instant::now();
+    bench.set("A", "B", PLAIN);
+    expect_bytes(&mut node, b"held");
+    let (_, held) = pieces(1).remove(0);
+    assert!(
+        held.bytes == 4 && held.received < healed && held.handed_on.is_some_and(|at| at > healed),
+        "{held:?}"
+    );
+
+    bench.set("A", "B", CUT);
+    opener.write_all(b"never").unwrap();
+    wait_until("the bytes to be held", || bench.out().held_bytes_now == 5);
+    reset(opener);
+    let (_, lost) = pieces(1).remove(0);
+    assert_eq!((lost.bytes, lost.handed_on), (5, None));
+}
+
+#[test]
 fn a_cut_of_the_answers_holds_them_alone() {
     let bench = bench();
     let (mut opener, mut node) = bench.pair();

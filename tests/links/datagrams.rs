@@ -179,6 +179,13 @@ fn a_cut_loses_in_silence_each_way_by_itself() {
     assert_eq!(receive(&talk.b).0, b"healed", "nothing of what was lost is sent again");
     wait_until("the count", || talk.out().datagrams == 1);
     assert_eq!((talk.back().datagrams, talk.back().cut_datagrams), (1, 0));
+    let mut fates = Vec::new();
+    talk.network.take_passages(|from, _, passage| {
+        if from == "A" {
+            fates.push((passage.bytes, passage.handed_on.is_some()));
+        }
+    });
+    assert_eq!(fates, [(10, false), (4, false), (6, true)]);
 }
 
 #[test]

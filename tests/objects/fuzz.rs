@@ -171,6 +171,7 @@ fn judge(text: &[u8], number: u64) -> bool {
                             assert!((1..=lines).contains(line) && !what.is_empty(), "{error}");
                         }
                         ImportError::Unrecognised { .. } => assert_eq!(format, None),
+                        ImportError::Empty { .. } => assert!(text.trim_ascii().is_empty(), "{error}"),
                         ImportError::Io { .. } => panic!("nothing was read from a file: {error}"),
                         ImportError::Refused(_) => panic!("nobody watched: {error}"),
                     }

@@ -103,9 +103,9 @@ fn keys() {
     page.edits(
         "nodes =",
         &[
-            "limits = { processes = 3 }\nnodes =",
+            "limits = { processes = 0, cpu = \"two\" }\nnodes =",
             "node =",
-            "limits = { memory = \"1GiB\", log = \"1MiB\" }\nnodes =",
+            "limits = { memory = 3, disk = \"much\", mem = \"1MiB\" }\nnodes =",
         ],
     );
     page.edits("protocol = \"lab2\"", &["", "protocol = \"lab2\"\ntimout = \"1s\""]);
@@ -439,7 +439,7 @@ fn flags() {
     page.flags("a fault there is none of", &[], &["fault.1.at=2s"], None);
     page.flags("a path through a value", &[], &["load.duration.ms=2", "cluster.nodes.x=A"], None);
     page.flags("no path", &[], &["load..rate=1", "=1"], None);
-    page.flags("an unsupported key", &[], &["cluster.limits.cpu=1.0"], None);
+    page.flags("a limit out of range", &[], &["cluster.limits.cpu=-1.0"], None);
     page.add(
         "--node where there is no variable for it",
         Workload::parse(

@@ -7,6 +7,7 @@ mod matrix;
 mod mutation;
 mod properties;
 mod provision;
+mod rubric;
 mod schema;
 mod shipped;
 

@@ -74,6 +74,40 @@ fn with_nodes(count: usize, rest: &str) -> String {
     format!("{}{rest}\n{}", &base[..start], &base[end..])
 }
 
+/// Of a node's links, in which directions a fault cuts some.
+fn cut_of(fault: &ScheduledFault, node: &str) -> (bool, bool) {
+    let pairs = || {
+        fault.demands.iter().filter_map(|demand| match demand {
+            Demand::Link { from, to, .. } => Some((from, to)),
+            _ => None,
+        })
+    };
+    (pairs().any(|(from, _)| from == node), pairs().any(|(_, to)| to == node))
+}
+
+#[test]
+fn chaos_cuts_links_in_one_direction_too() {
+    let cuts = |targets: &str| {
+        let chaos = format!(
+            "[chaos]\nfaults = [\"partition\"]\nevery = \"200ms\"\nfor = \"100ms\"\ntargets = \"{targets}\"\n"
+        );
+        let text = with_nodes(3, &chaos);
+        let overrides = Overrides { seed: Some(1), ..Overrides::default() };
+        Workload::parse(&text, Path::new("w.toml"), &overrides).unwrap().faults
+    };
+    let of_one = cuts("n1");
+    let seen: BTreeSet<_> = of_one.iter().map(|fault| cut_of(fault, "n1")).collect();
+    let every: BTreeSet<_> = [(true, false), (false, true), (true, true)].into();
+    assert_eq!(seen, every, "not heard, not hearing, and both, of {} cuts", of_one.len());
+    // Somebody is always left on the other side.
+    let links = 3 * 2;
+    for targets in ["all", "random", "majority"] {
+        for fault in cuts(targets) {
+            assert!((1..links).contains(&fault.demands.len()), "{targets}: {}", fault.label);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -140,6 +140,23 @@ fn those_for_other_quorum_stores_have_patience_too() {
     }
 }
 
+/// While faults follow each other closely nobody owes anyone a leader, and `leader` would have nothing to judge of elections.
+#[test]
+fn chaos_leaves_time_for_an_election_at_last() {
+    for name in ["pubsub/chaos.toml", "quorum/chaos.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads").join(name);
+        for seed in 0..20 {
+            let workload =
+                Workload::load(&path, &Overrides { seed: Some(seed), ..Overrides::default() }).unwrap();
+            let healed = workload.faults.iter().map(|fault| fault.until.unwrap()).max().unwrap();
+            let elect_within = workload.cluster.elect_within.unwrap();
+            // Beside it: for a process that was killed to come back, and for the margin that the check leaves.
+            let room = elect_within + Duration::from_millis(900);
+            assert!(healed + room <= workload.load.duration, "{name}, seed {seed}: healed at {healed:?}");
+        }
+    }
+}
+
 #[test]
 fn quick_ones_are_quick() {
     for path in shipped().into_iter().filter(|path| !system(path).contains("lab")) {

@@ -200,7 +200,7 @@ mod tests {
 
     /// Operations as `f` or `f value`, each completed with that value.
     fn infer(ops: &[&str], format: Option<Format>) -> Result<Model, String> {
-        let mut text = String::new();
+        let mut text = "{:process :nemesis :type :info :f :start :value nil}\n".to_owned();
         for op in ops {
             let (f, value) = op.split_once(' ').unwrap_or((op, "nil"));
             text += &format!("{{:process 0 :type :invoke :f :{f} :value {value}}}");

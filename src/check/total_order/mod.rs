@@ -65,7 +65,12 @@ impl Check for TotalOrder {
             ("processes", facts.sequences.len() as u64),
             ("concurrent", facts.concurrent()),
         ]);
+        let contract = &history.contract;
         let unknown = match delivering {
+            0 if contract.views && !contract.removals_told => Some(
+                "no process delivered anything, and each may have been removed from the group while a fault was in force; \
+                 views = false in [cluster] says that nobody ever is",
+            ),
             0 => Some("no process delivered anything"),
             1 => Some("only one process delivered anything: there was nobody to compare it with"),
             _ => None,

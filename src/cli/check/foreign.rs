@@ -152,22 +152,18 @@ impl Foreign {
             ));
         }
         let mut answer = check.judge(&self.calls, &question).map_err(|why| self.unsuitable(&why))?;
-        let doubt = self.doubted(answer.verdict, |stricter| Ok(check.judge(&self.calls, stricter)?.verdict));
-        if let Some(why) = doubt {
+        if let Some(why) = self.doubted(check, answer.verdict) {
             answer = Answer { evidence: answer.evidence, ..Answer::unknown(why) };
         }
         Ok(Asked { check, question, answer })
     }
 
-    /// Why a verdict hangs in the air: it is valid, and invalid by what the history may mean as well.
-    fn doubted(
-        &self,
-        found: Verdict,
-        judge: impl FnOnce(&Question) -> Result<Verdict, String>,
-    ) -> Option<&'static str> {
+    /// Why a check's verdict hangs in the air: it is valid, and invalid by what the history may mean as well.
+    fn doubted(&self, check: &dyn PlainCheck, found: Verdict) -> Option<&'static str> {
         let doubt = self.doubt.filter(|_| found == Verdict::Valid)?;
         let stricter = Question { model: Some(doubt.model), ..self.question.clone() };
-        judge(&stricter).is_ok_and(|strict| strict == Verdict::Invalid).then_some(doubt.why)
+        let strict = check.judge(&self.calls, &stricter);
+        strict.is_ok_and(|answer| answer.verdict == Verdict::Invalid).then_some(doubt.why)
     }
 
     fn unsuitable(&self, why: &str) -> String {
@@ -191,16 +187,18 @@ impl Foreign {
         if let Err(why) = &self.told {
             return Err(self.unsuitable(why));
         }
-        let ladder = ladder::climb(&self.calls, &self.question).map_err(|why| self.unsuitable(&why))?;
+        let climb = |question: &Question| ladder::climb(&self.calls, question);
+        let mut ladder = climb(&self.question).map_err(|why| self.unsuitable(&why))?;
+        if let Some(doubt) = self.doubt {
+            let stricter = Question { model: Some(doubt.model), ..self.question.clone() };
+            let strict = climb(&stricter).map_err(|why| self.unsuitable(&why))?;
+            if ladder.doubt(&strict, doubt.why) {
+                judged.more.insert("note".into(), json!(doubt.why));
+            }
+        }
         judged.text.push_str(&shown::ladder(&ladder, &self.calls, &self.question, style));
         judged.more.insert("ladder".into(), self.ladder_json(&ladder));
         judged.more.insert("strongest".into(), json!(ladder.strongest()));
-        let strict = |stricter: &Question| Ok(ladder::climb(&self.calls, stricter)?.verdict());
-        if let Some(why) = self.doubted(ladder.verdict(), strict) {
-            let _ = writeln!(judged.text, "{}", style.wrap(&format!("But {why}."), 2));
-            judged.more.insert("note".into(), json!(why));
-            return Ok(Verdict::Unknown);
-        }
         Ok(ladder.verdict())
     }
 

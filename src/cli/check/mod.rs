@@ -4,7 +4,7 @@
 //! has operations, and the plain checks judge it ([`foreign`]). Which it is the file's content tells.
 
 mod foreign;
-mod recorded;
+pub(super) mod recorded;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};

@@ -128,6 +128,11 @@ fn plan(names: &[String], history: &History) -> Vec<(String, CheckMode)> {
     fitting.map(|name| (name.to_owned(), mode(name))).collect()
 }
 
+/// What the checks that a history was recorded for say of it; where it does not tell, all that fit it.
+pub(in crate::cli) fn checks_of(history: &History) -> Vec<Checked> {
+    plan(&[], history).into_iter().map(|(name, mode)| run(name, mode, history)).collect()
+}
+
 fn run(name: String, mode: CheckMode, history: &History) -> Checked {
     let result = match check::find(&name) {
         Some(check) => check.check(history),

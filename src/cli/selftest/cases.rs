@@ -85,7 +85,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped! {
     "pubsub/chaos.toml"
     "broadcast/quiet.toml" "broadcast/concurrent.toml" "broadcast/slow-link.toml" "broadcast/lossy.toml"
     "broadcast/deaf-peer.toml" "broadcast/silent-peer.toml" "broadcast/partition.toml" "broadcast/killed-sender.toml"
-    "broadcast/five-peers.toml" "broadcast/ten-peers.toml"
+    "broadcast/five-peers.toml" "broadcast/ten-peers.toml" "broadcast/chaos.toml"
 };
 
 /// The protocol files that shipped workloads point at.
@@ -256,6 +256,7 @@ pub const CASES: &[Case] = &[
     correct_broadcast("broadcast/killed-sender.toml"),
     correct_broadcast("broadcast/five-peers.toml"),
     correct_broadcast("broadcast/ten-peers.toml"),
+    correct_broadcast("broadcast/chaos.toml"),
     broadcast("deliver-on-arrival", "broadcast/concurrent.toml", DISORDER),
     broadcast("no-sender-tie-break", "broadcast/concurrent.toml", DISORDER),
     broadcast("min-proposal", "broadcast/concurrent.toml", DISORDER),

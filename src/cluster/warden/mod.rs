@@ -29,6 +29,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::process::{self, Pid};
 use super::wire::{self, Inbox, Report, Request};
+use crate::sandbox::Jail;
 use guard::{Guard, Past};
 
 /// Signals the warden ignores, and its nodes must not inherit ignored.
@@ -103,6 +104,9 @@ struct Warden {
     /// Nodes whose end the harness has not noted.
     nodes: Vec<Node>,
     guards: Vec<Guard>,
+    /// Control groups of nodes, by id; gone with the warden, when nothing is in them any more.
+    #[cfg(target_os = "linux")]
+    groups: std::collections::BTreeMap<String, std::sync::Arc<crate::sandbox::Group>>,
 }
 
 struct Node {
@@ -113,6 +117,22 @@ struct Node {
 }
 
 impl Warden {
+    /// What a node is put into when it starts.
+    #[cfg(target_os = "linux")]
+    fn cell(&mut self, node: &str, jail: Jail) -> spawn::Cell {
+        if !self.groups.contains_key(node) {
+            let name = crate::sandbox::group_name(std::process::id(), node);
+            let group = crate::sandbox::Group::create(&name, &jail.limits);
+            self.groups.extend(group.map(|group| (node.to_owned(), group.into())));
+        }
+        spawn::Cell { jail, group: self.groups.get(node).cloned() }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn cell(&mut self, _node: &str, jail: Jail) -> spawn::Cell {
+        spawn::Cell { jail }
+    }
+
     fn new(stream: UnixStream) -> io::Result<Self> {
         let (bell, rope) = io::pipe()?;
         for fd in [bell.as_fd(), rope.as_fd()] {
@@ -142,6 +162,8 @@ impl Warden {
             guarded_ports: BTreeSet::new(),
             nodes: Vec::new(),
             guards: Vec::new(),
+            #[cfg(target_os = "linux")]
+            groups: std::collections::BTreeMap::new(),
         })
     }
 
@@ -206,13 +228,14 @@ impl Warden {
                 self.run = run;
                 self.guarded_ports = guarded_ports.into_iter().collect();
             }
-            Request::Start { node, argv, env, cwd, links } => {
+            Request::Start { node, argv, env, cwd, links, jail } => {
                 let stdio: Option<[OwnedFd; wire::STDIO]> = self.inbox.take_fds();
                 let Some(stdio) = stdio else {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a start came without its pipes"));
                 };
                 let guarded = !self.guarded_ports.is_empty();
-                let report = match spawn::spawn(&argv, &env, &cwd, stdio, guarded) {
+                let cell = self.cell(&node, *jail);
+                let report = match spawn::spawn(&argv, &env, &cwd, stdio, guarded, cell) {
                     Ok((pid, listener)) => {
                         let guard = listener.is_some();
                         let guarded = |listener| Guard::new(listener, node.clone(), links);

@@ -10,6 +10,16 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::guard;
 use crate::cluster::process::Pid;
+use crate::sandbox::Jail;
+
+/// What a process is put into before it becomes the node.
+pub(super) struct Cell {
+    /// What it may not do.
+    pub(super) jail: Jail,
+    /// Its control group, where one could be made.
+    #[cfg(target_os = "linux")]
+    pub(super) group: Option<std::sync::Arc<crate::sandbox::Group>>,
+}
 
 /// Starts a process in a group of its own; its pid, and the listener of its bind guard if it has one.
 ///
@@ -21,6 +31,7 @@ pub(super) fn spawn(
     cwd: &OsStr,
     stdio: [OwnedFd; 3],
     guarded: bool,
+    cell: Cell,
 ) -> io::Result<(Pid, Option<OwnedFd>)> {
     let (program, arguments) =
         argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "empty command"))?;
@@ -35,7 +46,7 @@ pub(super) fn spawn(
     let handover = if guarded { guard::Handover::new() } else { None };
     let inherited = handover.as_ref().map(guard::Handover::child_end);
     #[cfg(target_os = "linux")]
-    let warden = nix::unistd::getpid();
+    let (warden, start) = (nix::unistd::getpid(), std::path::PathBuf::from(cwd));
     // SAFETY: the warden has one thread, so the forked child may do what it likes before it executes the node.
     unsafe {
         command.pre_exec(move || {
@@ -53,6 +64,8 @@ pub(super) fn spawn(
                     libc::_exit(127);
                 }
             }
+            #[cfg(target_os = "linux")]
+            crate::sandbox::enter(&cell.jail, cell.group.as_deref(), &start)?;
             if let Some(inherited) = inherited {
                 guard::install(inherited);
             }

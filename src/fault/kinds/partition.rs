@@ -16,7 +16,7 @@ pub(super) static PARTITION: FaultKind = FaultKind {
     on_links: true,
     decode,
     schema,
-    draw: |_, target| Box::new(Partition::Isolate(target)),
+    draw: draw_any,
     absent_for: None,
 };
 
@@ -181,6 +181,20 @@ fn table(field: &Field<'_>, cast: &Cast<'_>) -> Option<Partition> {
     section.required("from", "from = \"A\"")?;
     section.required("to", "to = \"B\"")?;
     Some(Partition::OneWay(Links::decode(&section, cast)?))
+}
+
+/// What `[chaos]` draws: one direction as often as both. Who is not heard and who hears nothing are different troubles: a
+/// leader of the second kind keeps its followers quiet and commits nothing.
+fn draw_any(draw: &mut Draw<'_>, target: Target) -> Box<dyn Fault> {
+    // Where everyone may be meant, one direction of everyone's links would be all links.
+    if matches!(target, Target::All | Target::Random) {
+        return Box::new(Partition::Isolate(target));
+    }
+    Box::new(match draw.rng.below(4) {
+        0 => Partition::OneWay(Links::from_target(target)),
+        1 => Partition::OneWay(Links::to_target(target)),
+        _ => Partition::Isolate(target),
+    })
 }
 
 impl Fault for Partition {

@@ -26,6 +26,8 @@ struct Fake {
     /// How many writes are under way, each time when asked; then none.
     writes: Arc<Mutex<Vec<u64>>>,
     recorded: Arc<Mutex<Vec<Json>>>,
+    /// How often a process does not look stopped yet when asked.
+    unstopped: Arc<Mutex<u32>>,
 }
 
 impl Fake {
@@ -62,7 +64,10 @@ impl World for Fake {
         true
     }
     fn is_stopped(&self, _: &str) -> bool {
-        !self.deaf
+        let mut unstopped = self.unstopped.lock().unwrap();
+        let stopped = *unstopped == 0;
+        *unstopped = unstopped.saturating_sub(1);
+        stopped && !self.deaf
     }
     fn link(&mut self, from: &str, to: &str, tolls: &[Toll]) {
         self.say(format!("link {from}{to} {}", tolls.len()));
@@ -119,6 +124,11 @@ fn play_in(world: Fake, schedule: Vec<ScheduledFault>) -> (Vec<String>, Vec<Inef
     let world = Fake { ends: Some(outbox.clone()), ..world };
     let said = Arc::clone(&world.said);
     let begins = schedule.len();
+    // A kill without end is under way when it has begun: whoever it kills has to be dead before the heal asks.
+    let kills = |fault: &&ScheduledFault| {
+        fault.until.is_none() && fault.demands.iter().any(|demand| matches!(demand, Demand::Down { .. }))
+    };
+    let dead = if world.deaf { 0 } else { schedule.iter().filter(kills).count() };
     let ends = schedule.iter().filter(|fault| fault.until.is_some()).count();
     let nodes: Vec<_> = ["A", "B", "C"].iter().map(|node| ((*node).to_owned(), 1)).collect();
     let mut nemesis = Nemesis::new(world, schedule, &nodes);
@@ -126,7 +136,7 @@ fn play_in(world: Fake, schedule: Vec<ScheduledFault>) -> (Vec<String>, Vec<Inef
     let thread = std::thread::spawn(move || nemesis.run(Instant::now(), &inbox));
     let deadline = Instant::now() + Duration::from_secs(20);
     let count = |edge: &str| said.lock().unwrap().iter().filter(|line| line.contains(edge)).count();
-    while count(" begin ") < begins || count(" end ") < ends {
+    while count(" begin ") < begins || count(" end ") < ends || count("exited ") < dead {
         assert!(Instant::now() < deadline, "{:?}", said.lock().unwrap());
         std::thread::yield_now();
     }
@@ -183,6 +193,15 @@ fn a_pause_that_does_not_take_is_the_harness_s_own_failure() {
     let (_, ineffective) = play(vec![fault("pause", 1, Some(30), pause())], true);
     assert_eq!(ineffective.len(), 1);
     assert!(ineffective[0].why.contains("never seen stopped"), "{ineffective:?}");
+}
+
+#[test]
+fn a_pause_is_looked_at_once_more_before_it_ends() {
+    let world = Fake { unstopped: Arc::new(Mutex::new(1)), ..Fake::default() };
+    // It ends as it begins: there is one look when it begins, in vain, and the last.
+    let (said, ineffective) = play_in(world, vec![fault("pause", 1, Some(1), pause())]);
+    assert!(ineffective.is_empty(), "{ineffective:?}");
+    assert_eq!(said, ["pause begin null", "pause B", "resume B", "pause end true"]);
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl<R: Read> Bytes<R> {
         &self.window[self.at..self.end]
     }
 
+    /// Whether all there is has come into the window, and nothing failed.
+    pub(super) fn ended(&self) -> bool {
+        self.done && self.failed.is_none()
+    }
+
     /// What is left of the window: the fast path of strings and lines.
     pub(super) fn rest(&self) -> &[u8] {
         &self.window[self.at..self.end]

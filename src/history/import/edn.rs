@@ -122,11 +122,16 @@ impl<'a, R: Read> Edn<'a, R> {
             match self.token.as_slice() {
                 b":process" => draft.process = Some(self.value()?),
                 b":type" => {
+                    let line = self.bytes.line;
                     let name = self.value()?;
-                    let name = name.as_str().unwrap_or_default();
-                    draft.kind = Some(Kind::from_name(name.as_bytes()).ok_or_else(|| {
-                        let what = format!("expected a :type of :{}, found `{name}`", Kind::NAMES);
-                        Trouble::Malformed(self.bytes.line, what)
+                    let known = name.as_str().and_then(|name| Kind::from_name(name.as_bytes()));
+                    draft.kind = Some(known.ok_or_else(|| {
+                        let found =
+                            name.as_str().map_or_else(|| name.to_string(), |name| format!("`{name}`"));
+                        Trouble::Malformed(
+                            line,
+                            format!("expected a :type of {}, found {found}", Kind::KEYWORDS),
+                        )
                     })?);
                 }
                 b":f" => match self.value()? {

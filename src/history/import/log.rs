@@ -71,7 +71,7 @@ fn event(text: &str, line: u64, pairing: &mut Pairing) -> Result<Option<Event>, 
     draft.process = Some(Json::from(process));
     draft.kind = kind.strip_prefix(':').and_then(|name| Kind::from_name(name.as_bytes()));
     if draft.kind.is_none() {
-        return Err(malformed(format!("expected a type of :{}, found `{kind}`", Kind::NAMES)));
+        return Err(malformed(format!("expected a type of {}, found `{kind}`", Kind::KEYWORDS)));
     }
     let f = f
         .strip_prefix(':')

@@ -155,6 +155,12 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
     },
+    /// There is nothing in it.
+    #[error("{}: the file is empty: expected a history", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line is not what the format demands.
     #[error("{}:{line}: {what}", path.display())]
     Malformed {
@@ -251,6 +257,9 @@ fn pair<'a>(
 ) -> Result<Calls, ImportError> {
     let mut bytes = Bytes::new(input);
     let sniffed = Format::sniff(bytes.head());
+    if bytes.head().trim_ascii().is_empty() && bytes.ended() {
+        return Err(ImportError::Empty { path: path.into() });
+    }
     let Some(format) = options.format.or(sniffed) else {
         return Err(match bytes.failed.take() {
             Some(source) => ImportError::Io { path: path.into(), source },

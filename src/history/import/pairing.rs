@@ -17,6 +17,8 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) const NAMES: &'static str = "invoke, ok, fail or info";
+    /// The same as Clojure's keywords.
+    pub(super) const KEYWORDS: &'static str = ":invoke, :ok, :fail or :info";
 
     pub(super) fn from_name(name: &[u8]) -> Option<Kind> {
         Some(match name {

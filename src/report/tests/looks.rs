@@ -259,6 +259,7 @@ fn a_broken_run() {
         what: "node C never became ready again within 5 s: connection refused".into(),
         node: Some("C".into()),
         log: vec!["OSError: [Errno 98] Address already in use".into()],
+        ..Failure::default()
     }];
     let checks = vec![valid("convergence", json!({"keys": 8, "replicas": 3}))];
     let results = Results::build(&history, checks, RunFacts { failures, ..facts() });

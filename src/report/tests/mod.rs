@@ -3,6 +3,7 @@
 mod ci;
 mod looks;
 mod pages;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -334,7 +335,8 @@ fn every_field_is_documented() {
     let mut check = result(Verdict::Invalid, json!({}), vec![diverged()]);
     check.violations[0].ops = vec![400];
     check.reason = Some("why not".into());
-    let failures = vec![Failure { what: "x".into(), node: Some("A".into()), log: Vec::new() }];
+    let failures =
+        vec![Failure { what: "x".into(), node: Some("A".into()), log: Vec::new(), ..Failure::default() }];
     let not_understood = vec![NotUnderstood {
         node: "A".into(),
         f: "read".into(),

@@ -12,10 +12,13 @@ use crate::document::{Field, Key, Section, Val, table_schema};
 use crate::fault::kinds::duration_schema;
 use crate::fault::target;
 use crate::history::Durability;
+use crate::sandbox::Limits;
 use crate::workload::{ClusterSpec, template};
 
 /// The most nodes a cluster may have: each ordered pair has a proxy.
 const MAX_NODES: usize = 64;
+/// Bytes of log that are kept of a node unless the file says otherwise.
+const LOG_LIMIT: u64 = 16 << 20;
 
 /// The keys of `[cluster]`.
 pub(in crate::workload) fn cluster_keys() -> Vec<Key> {
@@ -97,11 +100,39 @@ pub(in crate::workload) fn cluster_keys() -> Vec<Key> {
 }
 
 fn limits_keys() -> Vec<Key> {
-    vec![key(
-        "log",
-        "bytes of log kept of each node, \"16MiB\"; what is beyond is counted and dropped",
-        || json!({ "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*([kKMGmg][iI]?)?[bB]\\s*$" }),
-    )]
+    fn bytes() -> serde_json::Value {
+        json!({ "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*([kKMGmg][iI]?)?[bB]\\s*$" })
+    }
+    vec![
+        key("log", "bytes of log kept of each node, \"16MiB\"; what is beyond is counted and dropped", bytes),
+        key("memory", "memory that a node's processes may hold together, \"512MiB\"", bytes),
+        key(
+            "cpu",
+            "processors a node may use: 0.5 is half of one",
+            || json!({ "type": "number", "minimum": 0.01, "maximum": 1024 }),
+        ),
+        key(
+            "processes",
+            "processes and threads a node may have",
+            || json!({ "type": "integer", "minimum": 1 }),
+        ),
+        key("file", "size of a file that a node writes, \"100MiB\"", bytes),
+        key("disk", "size of a node's own directory, \"200MiB\"", bytes),
+    ]
+}
+
+/// (bytes of log, the others)
+fn limits(field: &Field<'_>, keys: &[Key]) -> Option<(u64, Limits)> {
+    let Val::Table(table) = &field.node.val else { return field.wrong_type("a table") };
+    let section = Section::open("cluster.limits", table, &field.node.at, keys, &[], field.sink);
+    let bytes =
+        |name: &str| or_default(section.field(name), None, |field| field.unit(size, "512MiB").map(Some));
+    let log = or_default(section.field("log"), LOG_LIMIT, |field| field.unit(size, "16MiB"));
+    let cpu = or_default(section.field("cpu"), None, |field| field.number(0.01..=1024.0).map(Some));
+    let processes =
+        or_default(section.field("processes"), None, |field| field.whole(1..=1_000_000).map(Some));
+    let (memory, file, disk) = (bytes("memory"), bytes("file"), bytes("disk"));
+    Some((log?, Limits { memory: memory?, cpu: cpu?, processes: processes?, file: file?, disk: disk? }))
 }
 
 fn reserved() -> Vec<&'static str> {
@@ -243,12 +274,8 @@ pub(in crate::workload) fn cluster(
     let elect_within =
         or_default(section.field("elect-within"), None, |field| field.duration(elect).map(Some));
     let keys = limits_keys();
-    let limits = section.field("limits").and_then(|field| {
-        let Val::Table(table) = &field.node.val else { return field.wrong_type("a table") };
-        let later = ["memory", "cpu", "processes"];
-        let section = Section::open("cluster.limits", table, &field.node.at, &keys, &later, field.sink);
-        section.field("log")?.unit(size, "16MiB")
-    });
+    let limits = section.field("limits").and_then(|field| limits(&field, &keys));
+    let (log_limit, limits) = limits.unwrap_or((LOG_LIMIT, Limits::default()));
     let truth =
         |name: &str| or_default(section.field(name), false, |field| field.truth()).unwrap_or_default();
     // A mistake was noted for whatever is `None`, so this cluster is never run; its templates can be looked at all the same.
@@ -269,7 +296,8 @@ pub(in crate::workload) fn cluster(
         read_quorum: read_quorum.flatten(),
         elect_within: elect_within.flatten(),
         ready_within: ready_within.unwrap_or_default(),
-        log_limit: limits.unwrap_or(16 << 20),
+        log_limit,
+        limits,
     })
 }
 

@@ -1,11 +1,16 @@
-//! A violation's proof as a space-time diagram: nodes and clients as lines, time from left to right, operations as bars.
+//! A violation's proof as a space-time diagram: nodes and clients as lines, time from left to right, operations as bars, and
+//! messages between nodes as arrows.
+
+mod axis;
 
 use std::fmt::Write as _;
 
 use super::escape;
+use super::messages::{Message, Messages};
 use crate::report::results::{ProofRow, Results, ViolationRow};
 use crate::report::style::{clean, one_line};
 use crate::report::violations::{value, version};
+use axis::Axis;
 
 /// Width of the drawing, in user units; the page scales it.
 const WIDTH: f64 = 960.0;
@@ -15,6 +20,8 @@ const LEFT: f64 = 84.0;
 const RIGHT: f64 = 24.0;
 /// Height of one line of the drawing.
 const ROW: f64 = 62.0;
+/// Height of the line of a node that does nothing but send and receive.
+const NODE_ROW: f64 = 44.0;
 /// Room above everything.
 const HEAD: f64 = 8.0;
 /// Height of one fault's name.
@@ -30,16 +37,18 @@ const MOST: usize = 40;
 ///
 /// Moments are placed in their order, at distances that grow with the logarithm of the time between them: a proof often has
 /// two operations a millisecond long and ten seconds apart, and a true scale would show two dots.
-pub fn draw(results: &Results, violation: &ViolationRow) -> String {
+///
+/// Of the messages it shows those that [`Messages::of`] chooses.
+pub fn draw(results: &Results, violation: &ViolationRow, messages: &Messages) -> String {
     let ops: Vec<&ProofRow> = violation.proof.iter().take(MOST).collect();
     if ops.is_empty() {
         return String::new();
     }
-    let axis = Axis::new(results, &ops);
-    let lanes = lanes(&ops);
+    let chosen = messages.of(&ops);
+    let axis = Axis::new(results, &ops, &chosen);
     let faults = axis.faults(results);
-    let top = HEAD + FAULT_ROW * faults.len() as f64;
-    let floor = top + ROW * lanes.len() as f64;
+    let lanes = Lanes::new(&ops, &chosen, messages, HEAD + FAULT_ROW * faults.len() as f64);
+    let floor = lanes.floor;
     let mut out = String::new();
     let height = floor + 30.0;
     let about = format!("Space-time diagram of {}: {}", violation.kind, violation.story);
@@ -61,8 +70,7 @@ pub fn draw(results: &Results, violation: &ViolationRow) -> String {
             y + 12.0
         );
     }
-    for (at, lane) in lanes.iter().enumerate() {
-        let y = top + ROW * at as f64 + 42.0;
+    for (lane, y) in &lanes.list {
         let name = escape(&one_line(&clean(lane), 11));
         let _ = write!(
             out,
@@ -72,8 +80,11 @@ pub fn draw(results: &Results, violation: &ViolationRow) -> String {
             y + 4.0
         );
     }
+    for message in &chosen {
+        arrow(&axis, message, messages, &lanes, &mut out);
+    }
     for (number, op) in ops.iter().enumerate() {
-        bar(&axis, op, number, &lanes, top, &mut out);
+        bar(&axis, op, number, &lanes, &mut out);
     }
     for (ms, x) in axis.ticks() {
         let _ = write!(
@@ -99,20 +110,82 @@ fn lane(op: &ProofRow) -> String {
     }
 }
 
-fn lanes(ops: &[&ProofRow]) -> Vec<String> {
-    let mut lanes: Vec<String> = Vec::new();
-    for op in ops {
-        let lane = lane(op);
-        if !lanes.contains(&lane) {
-            lanes.push(lane);
-        }
-    }
-    lanes
+/// The lines, from top to bottom: clients first, then the nodes that messages go to and from.
+struct Lanes {
+    list: Vec<(String, f64)>,
+    /// Below all of them.
+    floor: f64,
 }
 
-fn bar(axis: &Axis, op: &ProofRow, number: usize, lanes: &[String], top: f64, out: &mut String) {
-    let row = lanes.iter().position(|name| *name == lane(op)).unwrap_or(0);
-    let line = top + ROW * row as f64 + 42.0;
+impl Lanes {
+    fn new(ops: &[&ProofRow], chosen: &[&Message], messages: &Messages, top: f64) -> Self {
+        let mut lanes = Lanes { list: Vec::new(), floor: top };
+        for op in ops {
+            lanes.add(&lane(op), ROW);
+        }
+        let mut nodes: Vec<u16> = chosen.iter().flat_map(|message| [message.from, message.to]).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        for node in nodes {
+            lanes.add(messages.name(node), NODE_ROW);
+        }
+        lanes
+    }
+
+    fn add(&mut self, name: &str, height: f64) {
+        if self.y(name).is_none() {
+            self.list.push((name.to_owned(), self.floor + height - 20.0));
+            self.floor += height;
+        }
+    }
+
+    fn y(&self, name: &str) -> Option<f64> {
+        self.list.iter().find(|(lane, _)| lane == name).map(|(_, y)| *y)
+    }
+}
+
+/// What was lost breaks off on its way.
+fn arrow(axis: &Axis, message: &Message, messages: &Messages, lanes: &Lanes, out: &mut String) {
+    const HEAD: f64 = 7.0;
+    let (from, to) = (messages.name(message.from), messages.name(message.to));
+    let (Some(y1), Some(y2)) = (lanes.y(from), lanes.y(to)) else { return };
+    let x1 = axis.x(message.sent_ms);
+    let (x2, y2) = match message.received_ms {
+        Some(ms) => (axis.x(ms), y2),
+        None => (x1 + 14.0, y1 + (y2 - y1) * 0.6),
+    };
+    let length = (x2 - x1).hypot(y2 - y1).max(1.0);
+    let (along, across) = ((x2 - x1) / length, (y2 - y1) / length);
+    let took = match message.received_ms {
+        Some(ms) => format!("{:.3} ms in the link", ms - message.sent_ms),
+        None => "lost".to_owned(),
+    };
+    let about = format!("{from} to {to}, {} bytes at {:.3} s: {took}", message.bytes, message.sent_ms / 1e3);
+    let class = if message.received_ms.is_some() { "message" } else { "message lost" };
+    let _ = write!(
+        out,
+        "<g class=\"{class}\"><title>{}</title><line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>",
+        escape(&clean(&about))
+    );
+    if message.received_ms.is_some() {
+        let (bx, by) = (x2 - along * HEAD, y2 - across * HEAD);
+        let (sx, sy) = (-across * HEAD * 0.4, along * HEAD * 0.4);
+        let _ = write!(
+            out,
+            "<polygon points=\"{x2:.1},{y2:.1} {:.1},{:.1} {:.1},{:.1}\"/>",
+            bx + sx,
+            by + sy,
+            bx - sx,
+            by - sy
+        );
+    } else {
+        let _ = write!(out, "<text x=\"{:.1}\" y=\"{:.1}\">✕</text>", x2 - 5.0, y2 + 4.0);
+    }
+    out.push_str("</g>");
+}
+
+fn bar(axis: &Axis, op: &ProofRow, number: usize, lanes: &Lanes, out: &mut String) {
+    let line = lanes.y(&lane(op)).unwrap_or(lanes.floor);
     let from = axis.x(op.invoked_ms);
     // What was never answered may still take effect: its bar has no end.
     let open = op.returned_ms.is_none();
@@ -144,66 +217,4 @@ fn bar(axis: &Axis, op: &ProofRow, number: usize, lanes: &[String], top: f64, ou
         let _ = write!(out, "<text x=\"{:.1}\" y=\"{:.1}\">…</text>", WIDTH - 12.0, line + 4.0);
     }
     out.push_str("</g>");
-}
-
-/// Moments in their order, with a place for each.
-struct Axis {
-    places: Vec<(f64, f64)>,
-}
-
-impl Axis {
-    /// Of the operations, and of what faults began or ended between them.
-    fn new(results: &Results, ops: &[&ProofRow]) -> Self {
-        let mut moments: Vec<f64> =
-            ops.iter().flat_map(|op| [Some(op.invoked_ms), op.returned_ms]).flatten().collect();
-        let first = moments.iter().copied().fold(f64::INFINITY, f64::min);
-        let last = moments.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let edges = results.faults.iter().flat_map(|fault| [Some(fault.began_ms), fault.ended_ms]).flatten();
-        moments.extend(edges.map(|ms| ms as f64).filter(|ms| first < *ms && *ms < last));
-        moments.sort_by(f64::total_cmp);
-        moments.dedup();
-        let mut sums = vec![0.0];
-        for pair in moments.windows(2) {
-            let step = 1.0 + (1.0 + (pair[1] - pair[0])).ln();
-            sums.push(sums.last().copied().unwrap_or(0.0) + step);
-        }
-        let whole = sums.last().copied().unwrap_or(0.0).max(1.0);
-        let room = WIDTH - LEFT - RIGHT - 40.0;
-        let place = |(ms, sum): (f64, f64)| (ms, LEFT + 20.0 + room * sum / whole);
-        Axis { places: moments.into_iter().zip(sums).map(place).collect() }
-    }
-
-    /// Where `ms` is: the last known moment that is not after it, else the edge.
-    fn x(&self, ms: f64) -> f64 {
-        let after = self.places.partition_point(|(moment, _)| *moment <= ms);
-        match after.checked_sub(1) {
-            Some(at) => self.places[at].1,
-            None => LEFT,
-        }
-    }
-
-    /// Faults in force at some moment of the picture: label, from, to.
-    fn faults<'a>(&self, results: &'a Results) -> Vec<(&'a str, f64, f64)> {
-        let (Some(first), Some(last)) = (self.places.first(), self.places.last()) else { return Vec::new() };
-        let inside = results.faults.iter().filter(|fault| {
-            (fault.began_ms as f64) <= last.0 && fault.ended_ms.is_none_or(|ms| ms as f64 >= first.0)
-        });
-        let place = |fault: &'a crate::report::results::FaultRow| {
-            let from = self.x(fault.began_ms as f64);
-            let to = fault.ended_ms.map(|ms| ms as f64).filter(|ms| *ms <= last.0);
-            (&*fault.label, from, to.map_or(WIDTH - 8.0, |ms| self.x(ms)))
-        };
-        inside.take(8).map(place).collect()
-    }
-
-    /// Moments that have room for their name.
-    fn ticks(&self) -> Vec<(f64, f64)> {
-        let mut shown: Vec<(f64, f64)> = Vec::new();
-        for place in &self.places {
-            if shown.last().is_none_or(|(_, x)| place.1 - x > 80.0) {
-                shown.push(*place);
-            }
-        }
-        shown
-    }
 }

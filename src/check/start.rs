@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Verdict;
 use super::linearizability::{Options, judge};
-use super::models::{Initial, Model, first_read};
+use super::models::{Initial, Model, first_read, written};
 use super::plain::Question;
 use crate::history::calls::{Call, Calls};
 use crate::history::{Outcome, Value};
@@ -25,7 +25,7 @@ pub fn other(calls: &Calls, question: &Question) -> Option<String> {
     let model = question.model.filter(|_| question.initial == Initial::Default)?;
     let candidates = match model {
         Model::Register | Model::CasRegister | Model::EtcdCasRegister => values(calls),
-        Model::MultiRegister => registers(calls).into_iter().collect(),
+        Model::MultiRegister => registers(calls),
         _ => return None,
     };
     let fits = |initial: &Initial| {
@@ -62,15 +62,23 @@ fn values(calls: &Calls) -> Vec<Initial> {
     values.into_iter().map(Initial::Value).collect()
 }
 
-/// What was read first of each register.
-fn registers(calls: &Calls) -> Option<Initial> {
+/// What was read first of each register: of those of which nobody wrote it, and of all.
+fn registers(calls: &Calls) -> Vec<Initial> {
     let mut first = BTreeMap::new();
     for call in completed(calls) {
         for (name, value) in first_read(&calls.values.get(call.output)) {
             first.entry(name).or_insert(value);
         }
     }
-    (!first.is_empty()).then_some(Initial::Registers(first))
+    let mut unexplained = first.clone();
+    for (name, value) in calls.calls.iter().flat_map(|call| written(&calls.values.get(call.input))) {
+        if unexplained.get(&name) == Some(&value) {
+            unexplained.remove(&name);
+        }
+    }
+    let mut starts = vec![Initial::Registers(unexplained), Initial::Registers(first)];
+    starts.retain(|start| *start != Initial::Registers(BTreeMap::new()));
+    starts
 }
 
 fn told(initial: &Initial) -> String {

@@ -75,6 +75,15 @@ pub(in crate::check) fn first_read(answer: &Value) -> Vec<(Arc<str>, Value)> {
     first
 }
 
+/// The registers and values that a transaction would write.
+pub(in crate::check) fn written(input: &Value) -> Vec<(Arc<str>, Value)> {
+    let write = |micro| match micro {
+        Micro::Write(name, value) => Some((name, value)),
+        Micro::Read(..) => None,
+    };
+    transaction(input).unwrap_or_default().into_iter().filter_map(write).collect()
+}
+
 impl Spec for MultiRegister {
     type State = BTreeMap<Arc<str>, Value>;
     type Op = Vec<Micro>;
@@ -126,6 +135,9 @@ impl Spec for MultiRegister {
     }
 
     fn show(&self, state: &Self::State) -> String {
+        if state.is_empty() {
+            return "all nil".to_owned();
+        }
         let registers: Vec<String> =
             state.iter().map(|(name, value)| format!("{name}={}", show(value))).collect();
         registers.join(" ")

@@ -130,7 +130,9 @@ fn broken_rules_are_named() {
     }
     // Across processes the order of the file counts, and that is said.
     let text = event(&0, &"invoke", &9) + &event(&1, &"invoke", &3);
-    assert!(read(&text).unwrap().notes[0].contains("time 3 is before 9 of line 1"));
+    assert!(read(&text).unwrap().notes[0].contains(
+        "time 3 is before 9 of line 1: process 1's invoke of read comes after process 0's invoke of read;"
+    ));
 }
 
 #[test]

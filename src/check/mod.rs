@@ -34,6 +34,7 @@ mod read_your_writes;
 mod session;
 mod staleness;
 mod stamp;
+pub mod start;
 mod tell;
 mod total_order;
 mod unversioned;

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json};
 use super::linearizability::Budget;
 use super::models::{Initial, Model};
 use super::{Check, CheckResult, MAX_VIOLATIONS, Verdict, Violation};
-use crate::history::calls::{Call, Calls};
-use crate::history::{History, Op, Value};
+use crate::history::calls::{Call, Calls, OPEN};
+use crate::history::{History, Op, Outcome, Value};
 
 /// What a history is to be checked against.
 #[derive(Clone, Debug, Default)]
@@ -183,7 +183,10 @@ fn violation(proof: Proof, calls: &Calls, history: &History) -> Violation {
     let ops: Vec<&Op> = indices.iter().filter_map(|index| op_of(history, *index)).collect();
     let from_ns = ops.iter().map(|op| op.invoked_ns).min().unwrap_or(0);
     let to_ns = ops.iter().filter_map(|op| op.returned_ns).max().unwrap_or(from_ns);
-    let mut nodes: Vec<String> = ops.iter().filter_map(|op| op.node.as_deref()).map(str::to_owned).collect();
+    let blamed = blamed(&proof, calls).into_iter().map(|call| u64::from(calls.calls[call as usize].invoke));
+    let asked: Vec<&Op> = blamed.filter_map(|index| op_of(history, index)).collect();
+    let mut nodes: Vec<String> =
+        asked.iter().filter_map(|op| op.node.as_deref()).map(str::to_owned).collect();
     nodes.sort();
     nodes.dedup();
     Violation {
@@ -202,6 +205,30 @@ fn violation(proof: Proof, calls: &Calls, history: &History) -> Violation {
     }
 }
 
+/// The operations of a proof whose nodes it is about. Mostly that is the answer that has no place once the others are known,
+/// the last to be given: nodes that took a write or answered before are innocent, and the proof names them anyway. Where
+/// time decides nothing it is all that answered; and where an answer is given out once only, both who gave it.
+fn blamed(proof: &Proof, calls: &Calls) -> Vec<u32> {
+    let call = |index: &u32| &calls.calls[*index as usize];
+    let f = |index: &u32| calls.functions.get(usize::from(call(index).f)).map_or("?", |name| &**name);
+    let answered = |index: &&u32| call(index).outcome == Outcome::Ok && !UPDATES.contains(&f(index));
+    let completed = |index: &&u32| call(index).ret != OPEN;
+    let last = proof.ops.iter().filter(answered).max_by_key(|index| call(index).ret);
+    let last = last.or_else(|| proof.ops.iter().filter(completed).max_by_key(|index| call(index).ret));
+    let Some(last) = last else { return proof.ops.clone() };
+    let any = ["not-sequential", "cyclic-co", "cyclic-cf"].contains(&proof.kind);
+    let once = ["generate", "dequeue"].contains(&f(last));
+    let same = |index: &&u32| {
+        let twice = once && f(index) == f(last) && call(index).output == call(last).output;
+        *index == last || any && answered(index) || twice
+    };
+    proof.ops.iter().filter(same).copied().collect()
+}
+
+/// Functions that bring a value along and answer nothing.
+const UPDATES: [&str; 11] =
+    ["write", "put", "delete", "append", "add", "remove", "enqueue", "increment", "decrement", "inc", "dec"];
+
 /// The operation with this index; operations are sorted by it.
 fn op_of(history: &History, index: u64) -> Option<&Op> {
     history.ops.binary_search_by_key(&index, |op| op.index).ok().map(|at| &history.ops[at])
@@ -209,5 +236,5 @@ fn op_of(history: &History, index: u64) -> Option<&Op> {
 
 /// Whether a call shows something: an `ok` whose answer carries more than was asked.
 pub fn observes(call: &Call) -> bool {
-    call.outcome == crate::history::Outcome::Ok && call.output != call.input
+    call.outcome == Outcome::Ok && call.output != call.input
 }

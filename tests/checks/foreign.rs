@@ -101,7 +101,9 @@ fn json_has_the_fields_of_a_recorded_run() {
 #[test]
 fn the_model_and_its_start_can_be_chosen() {
     let zero = edn(&[(0, "read", "nil", "0"), (0, "cas", "[0 4]", "[0 4]"), (1, "read", "nil", "4")]);
-    assert_eq!(checked(&zero, &[]).code, 1, "nobody wrote 0");
+    let said = checked(&zero, &[]);
+    assert_eq!(said.code, 1, "nobody wrote 0");
+    assert!(said.out.contains("With --initial 0 it is linearizable."), "{}", said.out);
     let said = checked(&zero, &["--initial", "0"]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     assert!(said.out.contains("model: cas-register, told by the operations"), "{}", said.out);
@@ -118,6 +120,10 @@ fn the_model_and_its_start_can_be_chosen() {
     assert!(said.err.contains("the file is empty: expected a history"), "{}", said.err);
     let open = checked("{:process 0 :type :invoke :f :write :value 1}", &[]);
     assert_eq!(open.code, 0, "Knossos says so too: {}", open.out);
+    let faults = checked("{:process :nemesis :type :info :f :kill :value nil}", &["--json"]);
+    assert_eq!(faults.code, 0, "the empty order explains nothing happening: {}", faults.out);
+    let strongest: Json = serde_json::from_str(&faults.out).unwrap();
+    assert_eq!(strongest["strongest"][0], "linearizability");
     assert!(open.out.contains("no completed read: nothing could"), "{}", open.out);
     assert_eq!(checked(&nil, &["--check", "linearizability", "--model", "register"]).code, 1);
 
@@ -125,7 +131,10 @@ fn the_model_and_its_start_can_be_chosen() {
         (0, "txn", "[[:w :x 1]]", "[[:w :x 1]]"),
         (1, "txn", "[[:r :x nil] [:r :y nil]]", "[[:r :x 1] [:r :y 5]]"),
     ]);
-    assert_eq!(checked(&txn, &[]).code, 1);
+    let said = checked(&txn, &[]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("With --initial y=5 it is linearizable."), "{}", said.out);
+    assert!(said.out.contains("initial\n  values nil"), "{}", said.out);
     assert_eq!(checked(&txn, &["--initial", "x=0,y=5"]).code, 0);
     let said = checked(&txn, &["--initial", "5"]);
     assert_eq!(said.code, 2, "{}", said.out);

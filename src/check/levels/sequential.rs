@@ -33,9 +33,9 @@ use super::registers::{Facts, INITIAL, MODELS, Node, Sessions, arrange};
 use super::saturate::{Saturated, saturate};
 use super::search::{Found, Hints, Searcher, searcher};
 use crate::check::Verdict;
-use crate::check::linearizability::{Budget, Options, judge as linearizable};
+use crate::check::linearizability::{Budget, Options, judge as linearizable, observations};
 use crate::check::models::Model;
-use crate::check::plain::{Answer, PlainCheck, Proof, Question, observes};
+use crate::check::plain::{Answer, PlainCheck, Proof, Question};
 use crate::history::calls::Calls;
 use crate::history::{Outcome, Value};
 
@@ -62,14 +62,14 @@ impl PlainCheck for Sequential {
         let began = Instant::now();
         let budget = question.budget;
         let mut answer = Answer { verdict: Verdict::Valid, reason: None, ..Answer::unknown("") };
-        answer.evidence = evidence(calls);
         let model = question.model.unwrap_or(Model::Register);
+        answer.evidence = evidence(calls, model);
         let mut options = Options::new(model, question.initial.clone());
         options.prove = false;
         options.budget.time = (budget.time / 4).min(MOST_SEARCH);
         options.budget.memory_bytes = budget.memory_bytes;
         if linearizable(calls, &options)?.verdict == Verdict::Valid {
-            if !calls.calls.iter().any(observes) {
+            if observations(calls, model) == 0 {
                 let evidence = answer.evidence;
                 return Ok(Answer {
                     evidence,
@@ -106,7 +106,7 @@ impl PlainCheck for Sequential {
     }
 }
 
-fn evidence(calls: &Calls) -> Map<String, Json> {
+fn evidence(calls: &Calls, model: Model) -> Map<String, Json> {
     let mut processes: Vec<u32> = calls.calls.iter().map(|call| call.process).collect();
     processes.sort_unstable();
     processes.dedup();
@@ -118,7 +118,7 @@ fn evidence(calls: &Calls) -> Map<String, Json> {
     evidence.insert("sessions".into(), Json::from(processes.len()));
     let ok = calls.calls.iter().filter(|call| call.outcome == Outcome::Ok).count();
     evidence.insert("operations".into(), Json::from(ok));
-    evidence.insert("reads".into(), Json::from(calls.calls.iter().filter(|call| observes(call)).count()));
+    evidence.insert("reads".into(), Json::from(observations(calls, model)));
     evidence
 }
 

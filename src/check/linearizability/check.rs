@@ -38,8 +38,8 @@ impl PlainCheck for Linearizability {
 /// Functions whose completion alone tells something of the state before: a lock was free, a comparison held.
 const TELLING: [&str; 5] = ["cas", "acquire", "release", "lock", "unlock"];
 
-fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
-    let ok = calls.calls.iter().filter(|call| call.outcome == Outcome::Ok).count();
+/// How many operations tell something of the state they met.
+pub(in crate::check) fn observations(calls: &Calls, model: Model) -> usize {
     let nil_tells = !Register::nil_is_unrecorded(model);
     let tells_by_itself =
         |name: &str| TELLING.contains(&name) || (nil_tells && ["read", "get"].contains(&name));
@@ -55,15 +55,23 @@ fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
             Outcome::Info => false,
         }
     };
-    let observations = calls.calls.iter().filter(tells).count();
+    calls.calls.iter().filter(tells).count()
+}
+
+fn answer(calls: &Calls, model: Model, judgement: Judgement) -> Answer {
+    let ok = calls.calls.iter().filter(|call| call.outcome == Outcome::Ok).count();
+    let observations = observations(calls, model);
     let mut evidence = Map::new();
     evidence.insert("keys".into(), Json::from(judgement.keys));
     evidence.insert("operations".into(), Json::from(ok));
     evidence.insert("reads".into(), Json::from(observations));
     let toothless = judgement.verdict == Verdict::Valid && observations == 0;
+    // The table of names has those of faults, too.
+    let nothing = calls.calls.is_empty() && calls.functions.is_empty();
     Answer {
-        // Of no operations at all there is nothing to say; of some that never completed there is, little as it is.
-        verdict: if toothless && calls.calls.is_empty() { Verdict::Unknown } else { judgement.verdict },
+        // Of nothing at all there is nothing to say. Where operations never completed, or only faults were recorded, there is, little
+        // as it is: the empty order explains it.
+        verdict: if toothless && nothing { Verdict::Unknown } else { judgement.verdict },
         reason: match toothless {
             true => Some("no completed read: nothing could have been found".into()),
             false => judgement.reason,

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use check::Linearizability;
+pub(super) use check::observations;
 pub use search::Budget;
 pub use timeline::{picture, timeline};
 

@@ -54,8 +54,13 @@ impl Setting {
     }
 
     /// What a call writes, if it may have happened.
-    fn written(&self, call: &Call) -> Option<ValueId> {
+    pub(super) fn written(&self, call: &Call) -> Option<ValueId> {
         if call.outcome == Outcome::Fail { None } else { self.would_write(call) }
+    }
+
+    /// Whether a call reads.
+    pub(super) fn reads(&self, call: &Call) -> bool {
+        self.role(call) == Role::Read
     }
 
     /// What a call writes, or would have written.

@@ -24,6 +24,7 @@ pub use counter::{Counter, CounterOp};
 pub use infer::{Doubt, Told};
 pub use kv_append::KvAppend;
 pub use multi::MultiRegister;
+pub(super) use multi::{first_read, written};
 pub use mutex::Mutex;
 pub use queue::{Queue, QueueOp};
 pub use register::{Register, RegisterOp};

@@ -56,6 +56,34 @@ fn transaction(value: &Value) -> Option<Vec<Micro>> {
         .collect()
 }
 
+/// The registers that an answered transaction read before it wrote them, and what it found there.
+pub(in crate::check) fn first_read(answer: &Value) -> Vec<(Arc<str>, Value)> {
+    let mut first: Vec<(Arc<str>, Value)> = Vec::new();
+    let mut touched: Vec<Arc<str>> = Vec::new();
+    for micro in transaction(answer).unwrap_or_default() {
+        let (Micro::Read(name, _) | Micro::Write(name, _)) = &micro;
+        if touched.contains(name) {
+            continue;
+        }
+        touched.push(name.clone());
+        if let Micro::Read(name, value) = micro
+            && !value.is_nil()
+        {
+            first.push((name, value));
+        }
+    }
+    first
+}
+
+/// The registers and values that a transaction would write.
+pub(in crate::check) fn written(input: &Value) -> Vec<(Arc<str>, Value)> {
+    let write = |micro| match micro {
+        Micro::Write(name, value) => Some((name, value)),
+        Micro::Read(..) => None,
+    };
+    transaction(input).unwrap_or_default().into_iter().filter_map(write).collect()
+}
+
 impl Spec for MultiRegister {
     type State = BTreeMap<Arc<str>, Value>;
     type Op = Vec<Micro>;
@@ -107,6 +135,9 @@ impl Spec for MultiRegister {
     }
 
     fn show(&self, state: &Self::State) -> String {
+        if state.is_empty() {
+            return "all nil".to_owned();
+        }
         let registers: Vec<String> =
             state.iter().map(|(name, value)| format!("{name}={}", show(value))).collect();
         registers.join(" ")

@@ -9,6 +9,7 @@ use super::{Args, Judged};
 use crate::check::ladder::{self, Ladder};
 use crate::check::models::{Doubt, Initial, Model};
 use crate::check::plain::{self, Answer, PlainCheck, Proof, Question};
+use crate::check::start;
 use crate::check::{CheckMode, Verdict};
 use crate::history::calls::Calls;
 use crate::history::import::{self, Format};
@@ -76,6 +77,9 @@ impl Foreign {
         let register = matches!(model, Model::Register | Model::CasRegister | Model::EtcdCasRegister);
         match &self.question.initial {
             Initial::Default if register => line.push_str("; initial value nil, --initial chooses another"),
+            Initial::Default if *model == Model::MultiRegister => {
+                line.push_str("; initial values nil, --initial x=0,y=0 chooses others");
+            }
             Initial::Default => {}
             Initial::Value(value) if value.is_nil() => line.push_str("; initial value nil"),
             Initial::Value(value) => {
@@ -223,6 +227,17 @@ impl Foreign {
         };
         judged.verdict = self.add_asked(vec![self.ask(check)?], judged, style);
         Ok(true)
+    }
+
+    /// Of a violation that hangs on what the object held before everything else, which nobody said.
+    pub(super) fn add_start(&self, judged: &mut Judged, style: &Style) {
+        if judged.verdict != Verdict::Invalid {
+            return;
+        }
+        let Some(initial) = start::other(&self.calls, &self.question) else { return };
+        let hint = format!("With --initial {initial} it is linearizable.");
+        let _ = writeln!(judged.text, "\n{}", style.wrap(&hint, 2));
+        judged.more.insert("hint".into(), json!(hint));
     }
 
     fn ladder_json(&self, ladder: &Ladder) -> Json {

@@ -160,6 +160,7 @@ fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
     } else if args.ladder {
         foreign.add_ladder(&mut judged, &style)?;
     }
+    foreign.add_start(&mut judged, &style);
     Ok(judged)
 }
 

@@ -154,6 +154,15 @@ struct Pending {
     time: Option<i64>,
 }
 
+/// The event with the latest time so far.
+struct Newest {
+    time: i64,
+    line: u64,
+    kind: Kind,
+    f: u16,
+    actor: Actor,
+}
+
 /// Whether values are `[key value]`, decided by the first operation that can tell.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keyed {
@@ -172,7 +181,7 @@ pub(super) struct Pairing<'a> {
     ours: Option<bool>,
     open: Fast<u32, Pending>,
     next: u32,
-    newest: Option<(i64, u64)>,
+    newest: Option<Newest>,
     disorder: u64,
     keyed: Keyed,
 }
@@ -270,18 +279,35 @@ impl<'a> Pairing<'a> {
 
     fn watch_clock(&mut self, event: &Event) {
         let Some(time) = event.time else { return };
-        match self.newest {
-            Some((newest, line)) if time < newest => {
-                self.disorder += 1;
-                if self.disorder == 1 {
-                    self.calls.notes.push(format!(
-                        "line {}: time {time} is before {newest} of line {line}; the order of the file is taken as the order of events",
-                        event.line
-                    ));
-                }
+        if let Some(newest) = self.newest.as_ref().filter(|newest| time < newest.time) {
+            self.disorder += 1;
+            if self.disorder == 1 {
+                let note = format!(
+                    "line {}: time {time} is before {} of line {}: {} comes after {}; the order of the file is taken as the order of events",
+                    event.line,
+                    newest.time,
+                    newest.line,
+                    self.named(&event.actor, event.kind, event.f),
+                    self.named(&newest.actor, newest.kind, newest.f),
+                );
+                self.calls.notes.push(note);
             }
-            _ => self.newest = Some((time, event.line)),
+            return;
         }
+        let Event { line, kind, f, .. } = *event;
+        self.newest = Some(Newest { time, line, kind, f, actor: event.actor.clone() });
+    }
+
+    /// An event, for people: `process 3's ok of read`.
+    fn named(&self, actor: &Actor, kind: Kind, f: u16) -> String {
+        let who = match actor {
+            Actor::Client(process) => format!("process {process}"),
+            Actor::Other(Json::String(name)) => name.clone(),
+            Actor::Other(other) => other.to_string(),
+        };
+        let what =
+            self.calls.functions.get(usize::from(f)).map_or(String::new(), |name| format!(" of {name}"));
+        format!("{who}'s {}{what}", kind.name())
     }
 
     fn invoke(&mut self, process: u32, event: &Event, position: u32) -> Result<u32, String> {

@@ -1,6 +1,8 @@
 //! The linearizability engines against an exhaustive oracle that shares nothing with them: no specification, no
 //! memo, no pruning. It tries every order that real time allows, with every choice of which operations of unknown
-//! outcome happened.
+//! outcome happened. In [`sequential`] the same for orders that real time does not bind.
+
+mod sequential;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -262,18 +264,21 @@ fn apply(model: Model, state: &State, op: &Plain) -> Option<State> {
     }
 }
 
-/// Whether some order is legal.
-fn legal(model: Model, history: &[Small]) -> bool {
-    let says_something =
-        |op: &&Small| op.outcome != Outcome::Fail || op.f == "cas" && model == Model::EtcdCasRegister;
-    let put_plainly = |op: &Small| Plain {
+fn put_plainly(op: &Small) -> Plain {
+    Plain {
         invoke: op.invoke,
         ret: op.ret,
         f: op.f,
         input: plain(&op.input),
         output: plain(&op.output),
         outcome: op.outcome,
-    };
+    }
+}
+
+/// Whether some order is legal.
+fn legal(model: Model, history: &[Small]) -> bool {
+    let says_something =
+        |op: &&Small| op.outcome != Outcome::Fail || op.f == "cas" && model == Model::EtcdCasRegister;
     let ops: Vec<Plain> = history.iter().filter(says_something).map(put_plainly).collect();
     order(model, &start(model), &mut vec![false; ops.len()], &ops)
 }
@@ -341,6 +346,17 @@ fn compare(model: Model, distinct: bool, search_only: bool, cases: u32) -> (u32,
         }
         if let Some(failure) = judgement.failure {
             prop_assert!(failure.minimal);
+            // Each operation has a process of its own, so the sentence names operations. Of one outside the proof nothing
+            // is known but that it had begun.
+            for named in named(&failure.story) {
+                let begun = format!("p{named} began to write");
+                prop_assert!(
+                    failure.proof.contains(&named) || failure.story.contains(&begun),
+                    "{:?} of {:#?}",
+                    failure,
+                    history
+                );
+            }
             prop_assert!(
                 !legal(model, &relaxed(&history, &failure.proof)),
                 "no proof: {:?} of {:#?}",
@@ -368,6 +384,12 @@ fn compare(model: Model, distinct: bool, search_only: bool, cases: u32) -> (u32,
     }
     println!("{model}: {} valid, {} invalid", valid.get(), invalid.get());
     (valid.get(), invalid.get())
+}
+
+/// The processes that a sentence names.
+fn named(story: &str) -> Vec<u32> {
+    let words = story.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.filter_map(|word| word.strip_prefix('p')?.parse().ok()).collect()
 }
 
 fn both_occur(model: Model, distinct: bool, search_only: bool) {

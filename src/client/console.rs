@@ -4,6 +4,7 @@
 //! that the node has not made room for in time is withdrawn if nothing of it was handed over; otherwise its rest goes first
 //! when there is room, since half a line would spoil the next one.
 
+use std::collections::BTreeMap;
 use std::io::PipeWriter;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,11 +43,34 @@ struct Input {
 struct Output {
     life: Option<u64>,
     ready: bool,
-    /// A line that has not ended yet.
-    partial: Vec<u8>,
-    /// Whether that line was too long, so that the rest of it is passed over.
-    overlong: bool,
+    /// What each life has printed of a line that has not ended yet: what is left of an earlier life is still read while the next one
+    /// begins, and neither ends the other's line.
+    partial: BTreeMap<u64, Partial>,
     delivered: u64,
+}
+
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    /// Whether the line was too long, so that the rest of it is passed over.
+    overlong: bool,
+}
+
+impl Partial {
+    /// The line that ends with these bytes; `None`: it was too long.
+    fn end(&mut self, bytes: &[u8]) -> Option<String> {
+        let Partial { bytes: begun, overlong } = std::mem::take(self);
+        (!overlong).then(|| String::from_utf8_lossy(&[begun.as_slice(), bytes].concat()).into_owned())
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        if !self.overlong {
+            self.bytes.extend_from_slice(bytes);
+        }
+        if self.bytes.len() > MAX_LINE_BYTES {
+            *self = Partial { bytes: Vec::new(), overlong: true };
+        }
+    }
 }
 
 impl Console {
@@ -66,32 +90,24 @@ impl Console {
     pub fn opened(&self, life: u64, input: PipeWriter) {
         *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some((life, input));
         let mut output = self.output();
-        *output = Output { life: Some(life), delivered: output.delivered, ..Output::default() };
+        // Of the life before, something may still come.
+        let partial =
+            output.life.and_then(|before| output.partial.remove_entry(&before)).into_iter().collect();
+        *output = Output { life: Some(life), delivered: output.delivered, partial, ready: false };
     }
 
     /// The node printed this.
     pub fn printed(&self, life: u64, bytes: &[u8]) {
         let mut output = self.output();
-        // What is left of an earlier life is still read while the next one begins; its last half line is nobody's.
-        if output.life != Some(life) {
-            output.partial.clear();
-        }
         let mut rest = bytes;
         while let Some(length) = memchr::memchr(b'\n', rest) {
-            let (line, after) = (&rest[..length], &rest[length + 1..]);
-            rest = after;
-            if std::mem::take(&mut output.overlong) {
-                output.partial.clear();
-                continue;
+            let line = output.partial.entry(life).or_default().end(&rest[..length]);
+            rest = &rest[length + 1..];
+            if let Some(line) = line {
+                self.read(&mut output, life, &line);
             }
-            let whole = [std::mem::take(&mut output.partial).as_slice(), line].concat();
-            self.read(&mut output, life, &String::from_utf8_lossy(&whole));
         }
-        output.partial.extend_from_slice(rest);
-        if output.partial.len() > MAX_LINE_BYTES {
-            output.partial.clear();
-            output.overlong = true;
-        }
+        output.partial.entry(life).or_default().extend(rest);
         drop(output);
         self.recorder.flush();
     }
@@ -175,5 +191,40 @@ impl Input {
             self.owed.drain(..written);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::reader;
+
+    #[test]
+    fn lives_do_not_end_each_other_s_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("history.jsonl");
+        let recorder = Recorder::create(file.clone()).unwrap();
+        let protocol = Protocol::load("broadcast", folder.path()).unwrap();
+        let console = Console::new("A", protocol, Arc::clone(&recorder));
+        let open = |life| console.opened(life, std::io::pipe().unwrap().1);
+        let line = |number: u8| format!("DELIVER {number} B id m{number}");
+        let whole = |number: u8| line(number) + "\n";
+        open(1);
+        console.printed(1, (whole(1) + &line(2)[..12]).as_bytes());
+        open(2);
+        console.printed(2, (whole(1) + &line(3)[..9]).as_bytes());
+        console.printed(1, format!("{}\n{}", &line(2)[12..], &line(4)[..5]).as_bytes());
+        console.printed(2, (line(3)[9..].to_owned() + "\n").as_bytes());
+        // Of a line without end nothing counts, the line after it does.
+        console
+            .printed(2, &[vec![b'x'; MAX_LINE_BYTES + 1], format!("\n{}", whole(5)).into_bytes()].concat());
+        console.printed(2, &vec![b'x'; MAX_LINE_BYTES + 1]);
+        console.printed(2, format!("{}{}", whole(6), whole(7)).as_bytes());
+        recorder.finish().unwrap();
+        let history = reader::read(&file).unwrap();
+        let said: Vec<String> =
+            history.deliveries.iter().map(|delivery| delivery.entry.value.to_string()).collect();
+        assert_eq!(said, ["\"m1\"", "\"m1\"", "\"m2\"", "\"m3\"", "\"m5\"", "\"m7\""]);
+        assert_eq!(console.delivered(), 6);
     }
 }

@@ -115,7 +115,14 @@ fn counted(name: &str, count: u64) -> String {
         (None, "seen_after_restart") if count == 1 => "seen again once".to_owned(),
         (None, "seen_after_restart") => format!("seen again {count} times"),
         (None, "stale_reads") => format!("{count} of them stale"),
-        (None, _) => format!("{count} {}", name.replace('_', " ")),
+        (None, _) => {
+            let name = name.replace('_', " ");
+            let one = match name.strip_suffix("ies") {
+                Some(stem) => format!("{stem}y"),
+                None => name.strip_suffix('s').unwrap_or(&name).to_owned(),
+            };
+            format!("{count} {}", if count == 1 { one } else { name })
+        }
     }
 }
 

@@ -14,10 +14,10 @@ function download(name, url) {
 function asSvg(svg) {
   const copy = svg.cloneNode(true);
   const { width, height } = svg.viewBox.baseVal;
-  copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+  copy.setAttribute('xmlns', svg.namespaceURI);
   copy.setAttribute('width', width);
   copy.setAttribute('height', height);
-  const style = document.createElementNS('http://www.w3.org/2000/svg', 'style');
+  const style = document.createElementNS(svg.namespaceURI, 'style');
   style.textContent = meta.pictureStyle;
   copy.prepend(style);
   return 'data:image/svg+xml;charset=utf-8,' + encodeURIComponent(new XMLSerializer().serializeToString(copy));

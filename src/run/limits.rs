@@ -21,6 +21,8 @@ use crate::workload::Workload;
 const EVERY: Duration = Duration::from_millis(50);
 /// Looking through files may take one part in so many of the time.
 const FILES_SHARE: u32 = 20;
+/// And however long it takes, so often it is done.
+const FILES_AT_LEAST: Duration = Duration::from_secs(2);
 /// More files than this are too many to look through, whatever they hold.
 const MOST_FILES: usize = 100_000;
 /// How many log lines a report of a node shows.
@@ -96,6 +98,9 @@ fn watch(shared: &Shared, limits: &Limits, mut nodes: BTreeMap<String, Eye>, don
         let last = done.load(Ordering::Relaxed);
         for (node, eye) in &mut nodes {
             let pid = shared.cluster.pid(node).map(u64::from);
+            if last {
+                eye.files_at = None;
+            }
             let Some(limit) = exceeded(shared, node, limits, eye) else { continue };
             // A look may fall between its end and the moment that is noted.
             let Some(pid) = pid.filter(|pid| !found.limited.contains_key(pid)) else { continue };
@@ -152,7 +157,7 @@ fn exceeded(shared: &Shared, node: &str, limits: &Limits, eye: &mut Eye) -> Opti
         }
     }
     let thorough = eye.files_at.is_none_or(|at| at <= Instant::now());
-    let began = Instant::now();
+    let began = worked();
     let directory = shared.cluster.directory(node)?;
     let nameless = if thorough { nameless(&directory, &pids) } else { Nameless::default() };
     if let Some(most) = limits.memory {
@@ -168,7 +173,8 @@ fn exceeded(shared: &Shared, node: &str, limits: &Limits, eye: &mut Eye) -> Opti
         return None;
     }
     let used = limits.disk.map(|most| (most, size(&directory)));
-    eye.files_at = Some(Instant::now() + began.elapsed() * FILES_SHARE);
+    let pause = worked().saturating_sub(began) * FILES_SHARE;
+    eye.files_at = Some(Instant::now() + pause.min(FILES_AT_LEAST));
     match used? {
         (most, Some(size)) => {
             let used = size + nameless.disk;
@@ -176,6 +182,13 @@ fn exceeded(shared: &Shared, node: &str, limits: &Limits, eye: &mut Eye) -> Opti
         }
         (most, None) => Some(format!("disk {} exceeded (more than {MOST_FILES} files)", about(most))),
     }
+}
+
+/// The processor time this thread has taken: on a busy machine much more passes.
+fn worked() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map(Duration::from)
+        .unwrap_or_default()
 }
 
 /// A size as people say it.

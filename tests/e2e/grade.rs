@@ -179,10 +179,7 @@ const COPIES: &str = "up=$PWD; while [ \"$up\" != / ]; do up=$(dirname \"$up\")\
 /// What a submission does before it becomes the correct node, each its worst; none of it without end, whatever is wrong with us.
 const WORST: &[(&str, &str)] = &[
     ("forks", "i=0; while [ $i -lt 300 ]; do sleep 90 & i=$((i+1)); done"),
-    (
-        "fills",
-        "(i=0; while [ $i -lt 200 ]; do head -c 1000000 /dev/zero >> filler; i=$((i+1)); sleep 0.01; done; sleep 90) &",
-    ),
+    ("fills", "(for i in 1 2 3; do head -c 60000000 /dev/zero >> filler; done; sleep 90) &"),
     ("floods", "(i=0; while [ $i -lt 300000 ]; do echo nonsense $i; i=$((i+1)); done; sleep 90) &"),
     (
         "kills",

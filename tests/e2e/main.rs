@@ -5,6 +5,7 @@
 //! python3 or Node.js.
 #![cfg(target_os = "linux")]
 
+mod all_languages;
 mod bundled;
 mod crash;
 mod datagrams;
@@ -14,9 +15,7 @@ mod hostile;
 mod jail;
 mod kills;
 mod leader;
-mod line_nodes;
 mod matrix;
 mod python;
 mod quorum;
-mod quorum_nodes;
 mod support;

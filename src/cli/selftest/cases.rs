@@ -82,7 +82,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped! {
     "quorum/lab/chaos.toml"
     "pubsub/steady.toml" "pubsub/leader-kill.toml" "pubsub/leader-pause.toml" "pubsub/follower-pause.toml"
     "pubsub/rolling-restart.toml" "pubsub/partition.toml" "pubsub/duplicates.toml" "pubsub/restart-all.toml"
-    "pubsub/chaos.toml"
+    "pubsub/split-vote.toml" "pubsub/chaos.toml"
     "broadcast/quiet.toml" "broadcast/concurrent.toml" "broadcast/slow-link.toml" "broadcast/lossy.toml"
     "broadcast/deaf-peer.toml" "broadcast/silent-peer.toml" "broadcast/partition.toml" "broadcast/killed-sender.toml"
     "broadcast/five-peers.toml" "broadcast/ten-peers.toml" "broadcast/chaos.toml"
@@ -234,6 +234,7 @@ pub const CASES: &[Case] = &[
     correct_pubsub("pubsub/partition.toml"),
     correct_pubsub("pubsub/duplicates.toml"),
     correct_pubsub("pubsub/restart-all.toml"),
+    correct_pubsub("pubsub/split-vote.toml"),
     correct_pubsub("pubsub/chaos.toml"),
     pubsub("ack-before-commit", "pubsub/leader-kill.toml", LOST_ACKED),
     pubsub("ack-before-commit", "pubsub/partition.toml", LOST_ACKED),

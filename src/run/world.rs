@@ -119,7 +119,11 @@ impl Shared {
                 }
                 Err(why) => last = why,
             }
-            if !matches!(self.cluster.state(&node), Some(NodeState::Running | NodeState::Stopped)) {
+            // One that seems to be ending may only be changing its parent, as a daemon does: the end is waited for.
+            if !matches!(
+                self.cluster.state(&node),
+                Some(NodeState::Running | NodeState::Stopped | NodeState::Ending)
+            ) {
                 break;
             }
             tokio::time::sleep(READY_POLL).await;

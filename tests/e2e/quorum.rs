@@ -23,14 +23,15 @@ pub fn run(lab: &Lab, more: &[&str]) -> Ended {
     let sets = [
         "--json",
         "--quiet",
-        "--seed=7",
         "--set=load.duration=6s",
         "--set=load.rate=60",
         "--set=client.timeout=3s",
         "--set=cluster.ready-within=60s",
         "--set=settle.within=20s",
     ];
-    lab.run(&[&sets, more].concat())
+    let seed: &[&str] =
+        if more.iter().any(|argument| argument.starts_with("--seed")) { &[] } else { &["--seed=7"] };
+    lab.run(&[&sets, seed, more].concat())
 }
 
 fn ok<'h>(history: &'h History, f: &'h str) -> impl Iterator<Item = &'h Op> {
@@ -129,11 +130,20 @@ fn a_matrix_of_quorums_shows_where_strong_reads_are_stale() {
                delay = { from = \"leader\", to = \"follower\", by = \"250ms\" }\n";
     let matrix = "[matrix]\nW = [1, 3]\nR = [1, 3]\n";
     let lab = lab("exercise3", &[lag, matrix].concat());
-    let ended = run(&lab, &["--set=load.keys=2"]);
-    ended.expect_code(0);
-    let results = ended.json();
+    // That a read is stale takes a moment that a busy machine may not have; that none is, is a promise.
+    let is_shown = (1..=4).any(|seed| {
+        let ended = run(&lab, &["--set=load.keys=2", &format!("--seed={seed}")]);
+        ended.expect_code(0);
+        stale_cells(&ended.json())
+    });
+    assert!(is_shown, "no stale read with W + R <= N");
+}
+
+/// Whether every cell with W + R <= N had a stale read; that no other one had.
+fn stale_cells(results: &serde_json::Value) -> bool {
     let cells = results["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 4, "{results}");
+    let mut all = true;
     for cell in cells {
         let quorum =
             |name: &str| cell["cell"][name].as_str().and_then(|text| text.parse::<i64>().ok()).unwrap();
@@ -142,6 +152,9 @@ fn a_matrix_of_quorums_shows_where_strong_reads_are_stale() {
             levels.iter().find(|level| level["f"] == "strong-read").unwrap_or_else(|| panic!("{cell}"));
         let (reads, stale) = (strong["reads"].as_u64().unwrap(), strong["stale"].as_u64().unwrap());
         assert!(reads > 0, "{cell}");
-        assert_eq!(stale > 0, quorum("W") + quorum("R") <= 3, "{cell}");
+        let may = quorum("W") + quorum("R") <= 3;
+        assert!(may || stale == 0, "{cell}");
+        all &= !may || stale > 0;
     }
+    all
 }

@@ -45,6 +45,10 @@ pub(super) fn spawn(
     command.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0);
     let handover = if guarded { guard::Handover::new() } else { None };
     let inherited = handover.as_ref().map(guard::Handover::child_end);
+    #[cfg(not(target_os = "linux"))]
+    if !cell.jail.is_open() {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "limits and isolation of nodes need Linux"));
+    }
     #[cfg(target_os = "linux")]
     let (warden, start) = (nix::unistd::getpid(), std::path::PathBuf::from(cwd));
     // SAFETY: the warden has one thread, so the forked child may do what it likes before it executes the node.

@@ -3,9 +3,15 @@
 //! The bare copy is an accept loop and `copy_bidirectional_with_sizes` with 64 KiB buffers, on a runtime of the same
 //! kind. Rounds alternate between the two, as the machine's mood changes; the median of the rounds' ratios counts. For
 //! datagrams it is a loop of `recv_from` and `send_to` each way.
+//!
+//! `guard` is what it costs a node that each of its datagrams with an address is looked at before it leaves: this program
+//! sends to itself, once as a node of a run and once as any process, in turns. A datagram of a connected socket has no
+//! address, and should cost nothing.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -26,6 +32,9 @@ struct Plan {
 }
 
 fn main() {
+    if std::env::args().any(|argument| argument == SENDER) {
+        return send_to_itself();
+    }
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let plan = if quick {
@@ -65,6 +74,9 @@ fn main() {
         if wanted(name) {
             compare(name, unit, measure, &ways_of_datagrams, &plan);
         }
+    }
+    if wanted("guard") {
+        guard(plan.rounds.div_ceil(2));
     }
     if wanted("delay") {
         delays("delay overshoots by, ms", &ways_of_datagrams, || {
@@ -359,6 +371,103 @@ fn datagrams(to: SocketAddr, window: usize, plan: &Plan) -> Done {
         };
     }
     Done { amount: done as f64 / 1e3, seconds: begun.elapsed().as_secs_f64() }
+}
+
+/// The argument that makes this program a node of its own.
+const SENDER: &str = "--send-to-itself";
+
+/// Prints how long a datagram takes, there and read again, and then waits to be ended.
+fn send_to_itself() {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let own = socket.local_addr().expect("its address");
+    let micros = |send: &dyn Fn()| {
+        let (begun, mut batches) = (Instant::now(), vec![]);
+        while begun.elapsed() < Duration::from_millis(300) || batches.is_empty() {
+            let batch = Instant::now();
+            for _ in 0..100 {
+                send();
+                socket.recv(&mut [0; REQUEST]).expect("what was sent");
+            }
+            batches.push(batch.elapsed().as_secs_f64() * 1e6 / 100.0);
+        }
+        median(batches)
+    };
+    let addressed = micros(&|| assert_eq!(socket.send_to(&[7; REQUEST], own).expect("to be sent"), REQUEST));
+    socket.connect(own).expect("a peer");
+    let connected = micros(&|| assert_eq!(socket.send(&[7; REQUEST]).expect("to be sent"), REQUEST));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let guarded = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
+    println!("MEASURED {guarded} {addressed} {connected}");
+    println!("READY");
+    // Its end is the end of the run, or at once where nobody types.
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("stdin");
+}
+
+/// Microseconds a datagram, as a node of a run and as any process.
+fn guard(rounds: usize) {
+    let folder = std::env::temp_dir().join(format!("harness-bench-guard-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (mut guarded, mut free) = (vec![], vec![]);
+    for _ in 0..rounds {
+        guarded.push(as_node(&folder));
+        free.push(alone());
+    }
+    std::fs::remove_dir_all(&folder).expect("our own folder");
+    if guarded.iter().any(|(guarded, _)| !guarded) || free.iter().any(|(guarded, _)| *guarded) {
+        println!("\nguard: not measured, as nodes are not guarded here or this process is itself");
+        return;
+    }
+    println!("\n{:26} {:>9} {:>9} {:>9}", "a datagram to itself, µs", "free", "guarded", "at most");
+    for (at, name) in ["with an address", "of a connected socket"].into_iter().enumerate() {
+        // The best of the rounds, as other work only adds; and the worst, as much hangs on where the kernel lets the two run.
+        let least = |rounds: &[Measured]| rounds.iter().map(|of| of.1[at]).fold(f64::MAX, f64::min);
+        let most = guarded.iter().map(|of| of.1[at]).fold(0.0, f64::max);
+        println!("{name:26} {:9.2} {:9.2} {most:9.2}", least(&free), least(&guarded));
+    }
+}
+
+type Measured = (bool, [f64; 2]);
+
+fn alone() -> Measured {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    let output = command.arg(SENDER).stdin(Stdio::null()).output().expect("itself");
+    measured(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn as_node(folder: &Path) -> Measured {
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let protocol = "name = \"itself\"\nabout = \"nothing\"\ntransport = \"stdio\"\ndeliver = '^D (?P<value>.*)$'\n\
+                    [ready]\nmatch = '^READY'\n[broadcast]\nline = \"{{ value }}\"\n";
+    write("protocol.toml", protocol.to_owned());
+    let itself = std::env::current_exe().expect("this program");
+    let workload = write(
+        "workload.toml",
+        format!(
+            "name = \"itself\"\nseed = 7\n[cluster]\nnodes = [\"A\"]\ncommand = \"{} {SENDER}\"\n\
+             [client]\nprotocol = \"protocol.toml\"\n[load]\nkind = \"broadcast\"\nclients = 1\nrate = 1\n\
+             duration = \"1s\"\n[settle]\nwithin = \"1s\"\n[checks]\navailability = \"reported\"\n",
+            itself.display()
+        ),
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    let results = folder.join("results");
+    command.arg("run").arg(&workload).args(["--json", "--quiet", "--results"]).arg(&results);
+    let output = command.stdin(Stdio::null()).output().expect("the harness");
+    let log = std::fs::read_to_string(results.join("itself/latest/nodes/A.log")).unwrap_or_else(|error| {
+        panic!("no log of the node ({error}): {}", String::from_utf8_lossy(&output.stderr))
+    });
+    measured(&log)
+}
+
+fn measured(printed: &str) -> Measured {
+    let line = printed.lines().find_map(|line| line.split_once("MEASURED ")).expect("what it measured").1;
+    let words: Vec<_> = line.split_whitespace().collect();
+    let [guarded, addressed, connected] = words[..] else { panic!("three words: {line}") };
+    (guarded == "true", [addressed, connected].map(|micros| micros.parse().expect("microseconds")))
 }
 
 fn delays(title: &str, ways: &Ways, mut one_way: impl FnMut() -> Vec<f64>) {

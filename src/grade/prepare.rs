@@ -107,8 +107,8 @@ pub fn prepare(
         // What was built is copied to the nodes with the rest, though its builder calls it a cache (Cargo does).
         tree::forget_cache_tags(&code)?;
         if let Err(why) = built {
-            prepared.refused = Some(why);
             prepared.log = tail(&log);
+            prepared.refused = Some(why + hint(&prepared.log));
         }
     }
     Ok(Ready { prepared, dir })
@@ -160,7 +160,14 @@ fn build(
     child::clean_environment(&mut build);
     child::die_with_us(&mut build);
     child::jail(&mut build, jail, dir);
-    build.args(arguments).current_dir(dir).env("TMPDIR", temporary).envs(&rules.env).stdin(Stdio::null());
+    build
+        .args(arguments)
+        .current_dir(dir)
+        // What compilers keep for the next time.
+        .env("XDG_CACHE_HOME", temporary.join("cache"))
+        .env("TMPDIR", temporary)
+        .envs(&rules.env)
+        .stdin(Stdio::null());
     build.stdout(output.try_clone().map_err(told)?).stderr(output).process_group(0);
     let mut child = build.spawn().map_err(told)?;
     let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
@@ -185,6 +192,17 @@ fn build(
     let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
     let _ = child.wait();
     ended
+}
+
+/// What somebody may not expect who wrote the rubric.
+fn hint(log: &[String]) -> &'static str {
+    let is_about_it = |line: &String| line.to_lowercase().contains("read-only file system");
+    match log.iter().any(is_about_it) {
+        true => {
+            "; a build may write to its own folder, TMPDIR and XDG_CACHE_HOME alone, not to HOME: the rubric's `env` can tell its tools"
+        }
+        false => "",
+    }
 }
 
 /// The last lines of a file.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Lab, check, javascript, python, side_by_side};
 
 /// Shares a machine of two cores with the other tests.
-const WIDTH: usize = 6;
+const WIDTH: usize = 4;
 
 /// A script below `tests/nodes/quorum/`, the workload that is to judge it, and the kinds of violation that name its bug.
 type Case = (&'static str, &'static str, &'static [&'static str]);

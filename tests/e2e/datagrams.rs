@@ -57,7 +57,7 @@ fn correct_nodes_pass_whatever_befalls_their_datagrams() {
         (2_900, 700, "reorder = { share = 0.5, within = \"500ms\" }"),
         (3_700, 700, "corrupt = { to = \"B\", share = 0.5 }"),
         (4_500, 700, "delay = { from = \"C\", by = \"50ms\", jitter = \"50ms\" }"),
-        (5_300, 700, "throttle = { to = \"A\", rate = \"2KiB/s\" }"),
+        (5_300, 700, "throttle = { to = \"A\", rate = \"256B/s\" }"),
         (6_100, 500, "partition = { from = \"B\", to = \"C\" }"),
     ];
     const COUNTERS: [&str; 8] = [

@@ -30,7 +30,7 @@ fn a_process_that_prints_without_pause_is_recorded_whole() {
     std::fs::write(lab.dir.path().join("protocol.toml"), protocol).unwrap();
     let workload = format!(
         "name = \"flood\"\nseed = 7\n[cluster]\nnodes = [\"A\"]\ncommand = \"sh {}\"\n[client]\nprotocol = \"protocol.toml\"\n\
-         [load]\nkind = \"broadcast\"\nclients = 1\nrate = 2\nduration = \"2s\"\n[settle]\nwithin = \"20s\"\n\
+         [load]\nkind = \"broadcast\"\nclients = 1\nrate = 2\nduration = \"10s\"\n[settle]\nwithin = \"20s\"\n\
          [checks]\ntotal-order = \"reported\"\n",
         lab.dir.path().join("flood.sh").display()
     );
@@ -45,7 +45,7 @@ fn a_subscriber_that_is_flooded_loses_nothing() {
     let workload = format!(
         "name = \"flood-log\"\nseed = 7\n[cluster]\nnodes = [\"n1\"]\ncommand = \"{node} {{{{ port }}}} {COUNT}\"\n\
          ready-within = \"60s\"\n[client]\nprotocol = \"pubsub\"\n[load]\nkind = \"log\"\nclients = 1\nrate = 2\n\
-         duration = \"3s\"\nkeys = 1\nsubscribers = 1\nmix = {{ publish = 1 }}\n[settle]\nwithin = \"5s\"\n\
+         duration = \"8s\"\nkeys = 1\nsubscribers = 1\nmix = {{ publish = 1 }}\n[settle]\nwithin = \"5s\"\n\
          [checks]\nlog = \"reported\"\n"
     );
     std::fs::write(lab.file(), workload).unwrap();

@@ -30,7 +30,7 @@ pub(super) struct Face {
     real: Real,
     /// `None` while nobody is there: what is sent to it is refused then, as by any machine without such a socket.
     socket: RwLock<Option<UdpSocket>>,
-    /// Waits for there to be one.
+    /// Waits for a datagram, or for there to be a socket: who waits at one that is closed is told by nobody else.
     sleeper: Mutex<Option<Waker>>,
     /// Milliseconds of the network's time at which something last passed; of flows alone.
     pub used_ms: AtomicU64,
@@ -74,15 +74,20 @@ impl Face {
     pub fn open(&self, socket: Socket) -> io::Result<()> {
         let socket = UdpSocket::from_std(Plain::from(socket))?;
         *self.socket.write().unwrap_or_else(PoisonError::into_inner) = Some(socket);
-        if let Some(waker) = lock(&self.sleeper).take() {
-            waker.wake();
-        }
+        self.wake();
         Ok(())
     }
 
     /// Its address is free when this returns.
     pub fn close(&self) {
         drop(self.socket.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = lock(&self.sleeper).take() {
+            waker.wake();
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<UdpSocket>> {
@@ -92,14 +97,17 @@ impl Face {
     /// The next datagram that was sent to it, and by whom. Pending for ever while it is closed.
     pub fn poll_receive(&self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
         let socket = self.read();
-        match &*socket {
-            Some(socket) => socket.poll_recv_from(cx, into),
-            None => {
-                // Under the lock that opening needs, so that no opening is missed.
-                *lock(&self.sleeper) = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(socket) = &*socket
+            && let Poll::Ready(received) = socket.poll_recv_from(cx, into)
+        {
+            return Poll::Ready(received);
         }
+        // Under the lock that opening and closing need, so that neither is missed.
+        let mut sleeper = lock(&self.sleeper);
+        if !sleeper.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *sleeper = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Sends as the node it stands for. `None`: it is closed.

@@ -355,6 +355,30 @@ fn a_rate_delays_and_then_overflows() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_socket_that_is_opened_again_is_sent_to_again() {
+    let (port, asker_port) = (free_port(), free_port());
+    let nodes = [
+        Endpoint { id: "A".into(), ports: vec![asker_port] },
+        Endpoint { id: "B".into(), ports: vec![port] },
+    ];
+    let network = Network::start(&nodes, &Options::default()).unwrap();
+    let asker = socket(asker_port);
+    asker.connect(network.address("A", "B", port).unwrap()).unwrap();
+    for round in 0..3 {
+        let node = socket(port);
+        node.set_nonblocking(true).unwrap();
+        // What is sent before the link has seen the socket is lost.
+        wait_until(&format!("something to arrive in round {round}"), || {
+            let _ = asker.send(b"hello");
+            node.recv(&mut [0; 5]).is_ok()
+        });
+        drop(node);
+        wait_until("a refusal", || asker.send(b"anybody?").is_err());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn where_nobody_receives_datagrams_are_refused() {
     let port = free_port();
     let asker_port = free_port();

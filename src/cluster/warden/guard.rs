@@ -233,7 +233,9 @@ mod imp {
             let mut response: Padded<libc::seccomp_notif_resp> = Padded { space: [0; 64] };
             response.value = libc::seccomp_notif_resp { id: request.id, val: 0, error, flags };
             // SAFETY: as above. ENOENT again: it died while we thought about it, and its socket with it.
-            unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response) };
+            let send = || unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response) };
+            // Unsaid, the answer would be waited for for ever.
+            retried(send);
             past
         }
 
@@ -314,6 +316,11 @@ mod imp {
                 },
             })
         }
+    }
+
+    /// Calls again what a signal interrupted.
+    fn retried(mut call: impl FnMut() -> libc::c_int) {
+        while call() < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
     }
 
     /// Where in the asker's memory the addresses are that it connects or sends to, and how long.

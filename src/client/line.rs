@@ -22,6 +22,8 @@ pub(super) struct Line {
     address: Address,
     stream: Option<TcpStream>,
     sent: bool,
+    /// Whether an answer is owed: to an exchange under way, or to one that was abandoned.
+    owed: bool,
     /// What has come and was not asked for yet; lines are taken off its beginning.
     received: Vec<u8>,
     taken: usize,
@@ -29,17 +31,18 @@ pub(super) struct Line {
 
 impl Line {
     pub fn new(address: Address) -> Self {
-        Self { address, stream: None, sent: false, received: Vec::new(), taken: 0 }
+        Self { address, stream: None, sent: false, owed: false, received: Vec::new(), taken: 0 }
     }
 
     pub fn disconnect(&mut self) {
         self.stream = None;
+        self.owed = false;
         self.received.clear();
         self.taken = 0;
     }
 
     /// Sends `request` (a whole line) and reads lines until one is the `last`; all of them, joined. Within `timeout`; a
-    /// connection that did not come to the end is given up, since it has lost its place.
+    /// connection that did not come to the end is given up, since it has lost its place; also where whoever asked went away.
     pub async fn exchange(
         &mut self,
         request: &[u8],
@@ -47,7 +50,10 @@ impl Line {
         timeout: Duration,
         limit_bytes: usize,
     ) -> Result<String, Broken> {
-        self.sent = false;
+        if self.owed {
+            self.disconnect();
+        }
+        (self.sent, self.owed) = (false, true);
         let done = tokio::time::timeout(timeout, self.attempt(request, last, limit_bytes)).await;
         let outcome = match done {
             Ok(outcome) => outcome,
@@ -56,6 +62,7 @@ impl Line {
             }
             Err(_) => Err(Broken::NotSent(format!("no connection within {}", format_duration(timeout)))),
         };
+        self.owed = false;
         if outcome.is_err() {
             self.disconnect();
         }
@@ -169,5 +176,60 @@ impl Line {
     fn is_quiet(&self) -> bool {
         let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
         self.stream.as_ref().is_some_and(|stream| stream.try_read(&mut [0]).is_err_and(would_block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(60);
+
+    /// Whether a request came, before the end.
+    async fn request(stream: &mut TcpStream) -> bool {
+        let mut byte = [0];
+        while byte != *b"\n" {
+            if stream.read_exact(&mut byte).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn a_late_answer_is_not_the_next_one_s() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut line = Line::new(listener.local_addr().unwrap().into());
+            let mut first = {
+                let asked = line.exchange(b"one\n", |_| true, SOON, 100);
+                let mut asked = std::pin::pin!(asked);
+                let heard = async {
+                    let mut stream = listener.accept().await.unwrap().0;
+                    assert!(request(&mut stream).await);
+                    stream
+                };
+                // The node has the request, and whoever asked loses interest.
+                tokio::select! {
+                    _ = &mut asked => unreachable!("nobody has answered"),
+                    stream = heard => stream,
+                }
+            };
+            let node = async {
+                tokio::select! {
+                    true = request(&mut first) => first.write_all(b"1\n2\n").await.unwrap(),
+                    accepted = listener.accept() => {
+                        let mut second = accepted.unwrap().0;
+                        assert!(request(&mut second).await);
+                        second.write_all(b"2\n").await.unwrap();
+                    }
+                }
+            };
+            let (answer, ()) = tokio::join!(line.exchange(b"two\n", |_| true, SOON, 100), node);
+            assert_eq!(answer, Ok("2".into()));
+        });
     }
 }

@@ -24,6 +24,7 @@ mod talk;
 mod template;
 mod wire;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +86,12 @@ pub struct Client {
     link: Link,
     /// A line that is put together.
     request: Vec<u8>,
+    /// What was delivered before the subscription was confirmed.
+    early: VecDeque<Delivered>,
 }
+
+/// A topic, where the line names one, and the message.
+type Delivered = (Option<String>, Entry);
 
 #[derive(Debug)]
 enum Link {
@@ -107,7 +113,7 @@ impl Client {
                 Link::Line(Box::new(Line::new(address)))
             }
         };
-        Self { protocol, timeout, link, request: Vec::new() }
+        Self { protocol, timeout, link, request: Vec::new(), early: VecDeque::new() }
     }
 
     /// Performs one operation. Whatever the node answers, or does not, this ends within the timeout and never panics.
@@ -168,11 +174,18 @@ impl Client {
             }
             Link::Line(line) => {
                 let ends = |line: &str| talk.end.as_ref().is_none_or(|end| end.is_match(line));
-                // A subscription may deliver before it is confirmed.
-                let delivers =
-                    |line: &str| purpose == Purpose::Subscribe && self.protocol.delivery(line).is_some();
-                let last = |line: &str| ends(line) && !delivers(line);
-                let body = line.exchange(&self.request, last, timeout, limit_bytes).await?;
+                let subscribes = purpose == Purpose::Subscribe;
+                let last =
+                    |line: &str| ends(line) && !(subscribes && self.protocol.delivered(line).is_some());
+                let mut body = line.exchange(&self.request, last, timeout, limit_bytes).await?;
+                self.early.clear();
+                if subscribes {
+                    // A subscription may deliver before it is confirmed: what it delivers is no part of the answer.
+                    let early = body.lines().filter_map(|line| self.protocol.delivered(line));
+                    self.early.extend(early);
+                    let answer = body.lines().filter(|line| self.protocol.delivered(line).is_none());
+                    body = answer.collect::<Vec<_>>().join("\n");
+                }
                 let judged =
                     operation.reading.judge(purpose, kind, request.value, LINE_STATUS, body.as_bytes());
                 // Lines have no status that could be told.
@@ -193,19 +206,22 @@ impl Client {
     }
 
     /// The next delivery to a client that has subscribed; `None`: the connection has ended. Waits for as long as it takes.
-    pub async fn delivered(&mut self) -> Option<(Option<String>, Entry)> {
+    pub async fn delivered(&mut self) -> Option<Delivered> {
+        if let Some(early) = self.early.pop_front() {
+            return Some(early);
+        }
         let Link::Line(line) = &mut self.link else { return None };
         loop {
             let text = line.next(line::MAX_LINE_BYTES).await.ok()??;
-            if let Some(seen) = self.protocol.delivery(&self.protocol.plain.read(&text)) {
-                return Some((seen.key.map(str::to_owned), seen.entry));
+            if let Some(seen) = self.protocol.delivered(&text) {
+                return Some(seen);
             }
         }
     }
 
     /// Whether another line has been read already, so that [`Client::delivered`] need not wait for it.
     pub fn has_more(&self) -> bool {
-        matches!(&self.link, Link::Line(line) if line.has_line())
+        !self.early.is_empty() || matches!(&self.link, Link::Line(line) if line.has_line())
     }
 
     /// Whether the node gives a sign of life: any HTTP answer at all, any line, or what the protocol says that it prints.
@@ -241,6 +257,7 @@ impl Client {
 
     /// Closes the connection: what is asked next is asked on a new one.
     pub fn disconnect(&mut self) {
+        self.early.clear();
         match &mut self.link {
             Link::Http(http) => http.disconnect(),
             Link::Line(line) => line.disconnect(),
@@ -265,5 +282,50 @@ fn unanswered(broken: Broken, purpose: Purpose, value: &Value) -> Answer {
         Broken::Garbage(error, bytes) => {
             Answer { raw: Some(answer::quote(&bytes)), ..Answer::broken(purpose.unanswered(), value, error) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_before_a_subscription_is_confirmed_is_delivered() {
+        let text = r#"
+            transport = "line"
+            deliver = '^MSG (?P<offset>\d+) (?P<value>.*)$'
+            [ready]
+            line = "PING"
+            [publish]
+            line = "PUB {{ key }} {{ value }}"
+            [subscribe]
+            line = "SUB {{ key }}"
+            answer = [{ body = '^OK\b', outcome = "ok" }, { outcome = "not-understood" }]
+        "#;
+        let protocol = Arc::new(Protocol::parse(text, Path::new("p.toml"), "p").unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let node = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+            stream.write_all(b"MSG 1 m1\r\n\x1b[1mMSG 2 m2\x1b[m\nOK subscribed\nMSG 3 m3\n").unwrap();
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let offsets = runtime.block_on(async {
+            let mut client = Client::new(protocol, address, Duration::from_secs(60));
+            let answer = client.perform(&Request::new("subscribe", "t", &Value::Nil)).await;
+            assert_eq!(answer.outcome, Outcome::Ok, "{answer:?}");
+            let mut offsets = Vec::new();
+            while let Some((_, entry)) = client.delivered().await {
+                offsets.push(entry.offset);
+            }
+            offsets
+        });
+        assert_eq!(offsets, [Some(1), Some(2), Some(3)]);
+        node.join().unwrap();
     }
 }

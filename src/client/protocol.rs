@@ -26,6 +26,7 @@ use super::answer::{Purpose, Reading, ValueKind};
 use super::decode;
 use super::talk::{Plain, Seen, Shown, Talk};
 use super::template::{Template, suggest};
+use crate::history::Entry;
 
 /// The protocols that come with the harness: name and file.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -161,6 +162,13 @@ impl Protocol {
     /// What `line` delivers; `None`: it is another kind of line.
     pub(super) fn delivery<'a>(&self, line: &'a str) -> Option<Seen<'a>> {
         self.deliver.as_ref()?.read(line, self.value_kind)
+    }
+
+    /// The same of a line as it came: the topic, where it names one, and the message.
+    pub(super) fn delivered(&self, line: &str) -> Option<(Option<String>, Entry)> {
+        let line = self.plain.read(line);
+        let seen = self.delivery(&line)?;
+        Some((seen.key.map(str::to_owned), seen.entry))
     }
 
     /// Whether nodes print that they are ready.

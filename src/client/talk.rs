@@ -82,9 +82,15 @@ pub(super) struct Plain {
 impl Plain {
     /// Takes away escapes and, at the beginning of a line and as often as it is there, what matches `prompt`.
     pub fn new(prompt: Option<Regex>) -> Self {
-        // ECMA-48: CSI sequences; OSC sequences ended by BEL or ST; two-character escapes.
-        let escapes =
-            Regex::new(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|\x1b[@-Z\\-_]|[\r\x07\x08]");
+        // ECMA-48: CSI sequences; OSC strings, ended by BEL or ST; DCS, SOS, PM and APC strings, ended by ST. ECMA-35: all
+        // other escapes, such as the choice of a character set with which `tput sgr0` ends every coloured line.
+        let escapes = Regex::new(concat!(
+            r"\x1b\[[0-?]*[ -/]*[@-~]",
+            r"|\x1b\][^\x07\x1b]*(\x07|\x1b\\)",
+            r"|\x1b[PX^_][^\x1b]*\x1b\\",
+            r"|\x1b[ -/]+[0-~]|\x1b[0-Z\\-~]",
+            r"|[\r\x07\x08]",
+        ));
         // A constant pattern, compiled by a test.
         let escapes = escapes.unwrap_or_else(|error| unreachable!("{error}"));
         Self { escapes, prompt }
@@ -123,6 +129,11 @@ mod tests {
             ("> > [A] m1", "[A] m1"),
             ("\r\u{1b}[2Kyou> [B] 2 > 1", "[B] 2 > 1"),
             ("\u{1b}]0;chat\u{7}[C] x", "[C] x"),
+            // What `tput sgr0`, `tput sc`, `tput rc` and `tput smkx` print, and a reset.
+            ("\u{1b}[1m[A] m1\u{1b}(B\u{1b}[m", "[A] m1"),
+            ("\u{1b}7\u{1b}8\u{1b}=\u{1b}c[A] m1", "[A] m1"),
+            // A string of a device, ended by ST.
+            ("\u{1b}P1$r0m\u{1b}\\[A] m1", "[A] m1"),
             ("plain", "plain"),
         ];
         for (line, expected) in lines {

@@ -140,6 +140,9 @@ impl Subscriber {
         let asked = Asked { process, f, key: Some(&key), value: &nothing, node: &target.id };
         targets.recorder.invoke(asked);
         let answer = client.perform(&Request::new(f, &key, &nothing)).await;
+        // What is sent after the confirmation is owed. Counted later, a message that was acknowledged in between would seem to have
+        // come before.
+        let acked = targets.acked.load(Ordering::Relaxed);
         targets.recorder.complete(asked, answer.completion());
         targets.live.probed(self.place, f, &answer);
         // The next subscription is another process's, also where this one was refused.
@@ -147,7 +150,7 @@ impl Subscriber {
         if answer.outcome != Outcome::Ok {
             return;
         }
-        self.position.lock().confirmed = Some(targets.acked.load(Ordering::Relaxed));
+        self.position.lock().confirmed = Some(acked);
         self.deliver(&mut client, &target.id, process).await;
         targets.recorder.unsubscribed(&target.id, process);
     }

@@ -40,18 +40,12 @@ pub async fn settle(
 /// anew, and a message of unknown outcome may never come; then the time passes.
 async fn delivered(workload: &Workload, shared: &Shared, cut_short: &impl Fn() -> bool) -> bool {
     let nodes = &workload.cluster.nodes;
-    let allowance = Allowance::new(workload.settle_within, shared, nodes);
-    loop {
-        let consoles = (0..nodes.len()).filter_map(|place| shared.targets.console(place));
+    until(POLL, workload, shared, cut_short, async || {
+        let mut consoles = (0..nodes.len()).filter_map(|place| shared.targets.console(place));
         let sent = shared.targets.acked() + shared.targets.unknown();
-        if consoles.map(|console| console.delivered()).all(|delivered| delivered >= sent) {
-            return true;
-        }
-        if allowance.is_over() || cut_short() {
-            return false;
-        }
-        tokio::time::sleep(POLL).await;
-    }
+        consoles.all(|console| console.delivered() >= sent)
+    })
+    .await
 }
 
 /// Asks every node for every topic's log, again and again, until all show the same, every subscriber has its last entry, and
@@ -66,8 +60,7 @@ async fn logs(
     let places = 0..workload.cluster.nodes.len();
     let mut probers: Vec<_> =
         places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
-    let allowance = Allowance::new(workload.settle_within, shared, &workload.cluster.nodes);
-    loop {
+    until(LOG_POLL, workload, shared, cut_short, async || {
         let (mut agreed, mut entries) = (true, 0);
         for topic in topics {
             let answers = join_all(probers.iter_mut().map(|prober| prober.history(topic))).await;
@@ -83,14 +76,9 @@ async fn logs(
             let last = shown.and_then(|shown| shown.first()?.last()).map(|entry| &entry.value);
             agreed &= same && subscribers.is_none_or(|all| all.have(&shared.targets, topic, last));
         }
-        if agreed && entries >= shared.targets.acked() {
-            return true;
-        }
-        if allowance.is_over() || cut_short() {
-            return false;
-        }
-        tokio::time::sleep(LOG_POLL).await;
-    }
+        agreed && entries >= shared.targets.acked()
+    })
+    .await
 }
 
 /// Asks every node what it holds, again and again, until all agree, their time is up or it is cut short. Whether they
@@ -104,18 +92,31 @@ async fn replicas(
     let places = 0..workload.cluster.nodes.len();
     let mut probers: Vec<_> =
         places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
-    let allowance = Allowance::new(workload.settle_within, shared, &workload.cluster.nodes);
-    loop {
+    until(POLL, workload, shared, cut_short, async || {
         let answers = join_all(probers.iter_mut().map(|prober| prober.snapshot(keys))).await;
         let held: Vec<_> = answers.iter().map(|answer| answer.snapshot.as_deref()).collect();
-        if agree(&held) {
-            return true;
-        }
+        agree(&held)
+    })
+    .await
+}
+
+/// Looks again and again whether everybody `has` everything, until they have, their time is up or it is cut short. Whether
+/// they have.
+async fn until(
+    poll: Duration,
+    workload: &Workload,
+    shared: &Shared,
+    cut_short: &impl Fn() -> bool,
+    mut has: impl AsyncFnMut() -> bool,
+) -> bool {
+    let allowance = Allowance::new(workload.settle_within, shared, &workload.cluster.nodes);
+    while !has().await {
         if allowance.is_over() || cut_short() {
             return false;
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(poll).await;
     }
+    true
 }
 
 /// What each node holds, by its last snapshot; `None`: it did not answer.

@@ -75,8 +75,8 @@ impl Check for Leader {
             let roles =
                 history.ops.iter().any(|op| op.claim.as_ref().is_some_and(|claim| claim.role.is_some()));
             match roles {
-                true => "no node said that it leads in a term, and none was certainly due to".to_owned(),
-                false => "the nodes do not say who leads".to_owned(),
+                true => "no node said that it leads in a term, and at no time was a leader certainly owed".to_owned(),
+                false => "no node tells its role: the system has no leader, or the protocol does not say where in an answer it is".to_owned(),
             }
         });
         let figures = evidence([

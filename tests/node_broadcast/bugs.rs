@@ -63,30 +63,30 @@ fn overtaken(heard: &[Vec<String>]) -> bool {
     })
 }
 
-/// A bug, how many of 1000 datagrams p3 misses, lines of each, and what it breaks.
-type Case = (&'static str, u64, usize, fn(&[Vec<String>]) -> bool);
+/// A bug, lines of each, and what it breaks.
+type Case = (&'static str, usize, fn(&[Vec<String>]) -> bool);
 
 #[test]
 fn each_bug_shows_and_the_correct_node_shows_none() {
-    let cases: [Case; 5] = [
-        ("deliver-on-arrival", 0, 200, differ),
-        ("no-sender-tie-break", 0, 200, differ),
-        ("min-proposal", 0, 200, differ),
-        ("duplicates-on-retry", 200, 100, doubled),
-        ("not-fifo", 0, 50, overtaken),
+    let cases: [Case; 4] = [
+        ("deliver-on-arrival", 200, differ),
+        ("no-sender-tie-break", 200, differ),
+        ("min-proposal", 200, differ),
+        ("not-fifo", 50, overtaken),
     ];
     std::thread::scope(|scope| {
-        for (bug, loss, rounds, breaks) in cases {
-            scope.spawn(move || assert!(breaks(&talk(bug, loss, rounds, |_, _| {})), "{bug}"));
+        for (bug, rounds, breaks) in cases {
+            scope.spawn(move || assert!(breaks(&talk(bug, 0, rounds, |_, _| {})), "{bug}"));
         }
-        scope.spawn(|| {
-            // One after the other: each timestamp in a datagram of its own.
-            let one_by_one = |chat: &Chat, round: usize| {
-                if let Some(before) = round.checked_sub(1) {
-                    chat.processes[0].hears(&format!("p1 {before:03}"));
-                }
-            };
-            assert!(lacks(&talk("no-retransmit", 400, 25, one_by_one)), "no-retransmit");
+        // One after the other: all that is said at once is in so few datagrams that none of them may be lost.
+        let one_by_one = |chat: &Chat, round: usize| {
+            if let Some(before) = round.checked_sub(1) {
+                chat.processes[0].hears(&format!("p1 {before:03}"));
+            }
+        };
+        scope.spawn(move || assert!(lacks(&talk("no-retransmit", 400, 25, one_by_one)), "no-retransmit"));
+        scope.spawn(move || {
+            assert!(doubled(&talk("duplicates-on-retry", 400, 25, one_by_one)), "duplicates-on-retry");
         });
         scope.spawn(|| {
             let heard = talk("", 200, 100, |_, _| {});

@@ -44,10 +44,10 @@ fn has(text: &str, parts: &[&str]) {
 
 #[test]
 fn nodes_that_do_not_start() {
-    let soon = |name| Spec { ready_within: "6s", ..spec(name) };
+    let soon = |name| Spec { ready_within: "15s", ..spec(name) };
     carry_out(vec![
         ("never_ready", soon("never-ready"), 4, |results, text| {
-            has(text, &["did not become ready within 6s", "no answer within 2s"]);
+            has(text, &["did not become ready within 15s", "no answer within 2s"]);
             assert!(results["failures"][0]["node"].is_string(), "{results}");
         }),
         ("exits_at_once", spec("exits"), 4, |results, text| {
@@ -61,13 +61,13 @@ fn nodes_that_do_not_start() {
             has(text, &["exited with code 0 before it was ready", "has to stay in the foreground"]);
         }),
         ("wrong_port", soon("wrong-port"), 4, |_, text| {
-            has(text, &["did not become ready within 6s", "connection refused"]);
+            has(text, &["did not become ready within 15s", "connection refused"]);
         }),
         ("slow_30s", soon("slow"), 4, |_, text| {
-            has(text, &["did not become ready within 6s", "no answer within 2s"]);
+            has(text, &["did not become ready within 15s", "no answer within 2s"]);
         }),
         ("closes_mid_answer", soon("closes"), 4, |_, text| {
-            has(text, &["did not become ready within 6s", "closed in mid-answer"]);
+            has(text, &["did not become ready within 15s", "closed in mid-answer"]);
         }),
     ]);
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Lab, check, python, side_by_side};
 
 /// Shares a machine of two cores with the other tests.
-const WIDTH: usize = 4;
+const WIDTH: usize = 3;
 /// So many seeds at most until a bug of timing shows.
 const SEEDS: u64 = 4;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Lab, check, javascript, python, side_by_side};
 
 /// Shares a machine of two cores with the other tests.
-const WIDTH: usize = 4;
+const WIDTH: usize = 3;
 /// So many seeds at most until a bug of timing shows: on a busy machine few operations fall into its moment.
 const SEEDS: u64 = 4;
 

@@ -20,7 +20,6 @@ use super::counters::add;
 use super::face::Face;
 use super::fate::{Fates, Waiting};
 use super::lane::{Kind, Lane, State, Supervised};
-use super::passages::Passage;
 use super::policy::LinkPolicy;
 
 /// Bytes on their way at most, as a link's own. A rate has the queue of a small router, whatever is beyond is lost.
@@ -143,16 +142,16 @@ impl Conduit {
         let fate = self.fates.draw(&policy);
         if policy.cut {
             add(&counters.cut_datagrams, 1);
-            return self.passed(Instant::now(), None, bytes.len());
+            return self.lane.passed(Kind::Conduit, Instant::now(), None, bytes.len());
         }
         if fate.dropped {
             add(&counters.dropped_datagrams, 1);
-            return self.passed(Instant::now(), None, bytes.len());
+            return self.lane.passed(Kind::Conduit, Instant::now(), None, bytes.len());
         }
         let limit = if policy.rate.is_some() { THROTTLED } else { UNDER_WAY };
         if self.queued + bytes.len() + COST > limit {
             add(&counters.overflowed_datagrams, 1);
-            return self.passed(Instant::now(), None, bytes.len());
+            return self.lane.passed(Kind::Conduit, Instant::now(), None, bytes.len());
         }
         if let Some(flips) = fate.corrupted.filter(|_| !bytes.is_empty()) {
             flips.apply(bytes);
@@ -246,7 +245,7 @@ impl Conduit {
             }
             sender.send(bytes, to).unwrap_or_else(|| sender.send_posthumously(bytes, to))
         });
-        self.passed(received, sent.is_ok().then(Instant::now), bytes.len());
+        self.lane.passed(Kind::Conduit, received, sent.is_ok().then(Instant::now), bytes.len());
         let counters = &self.lane.counters;
         match sent {
             Ok(_) => {
@@ -288,13 +287,9 @@ impl Conduit {
     /// What waits is lost.
     fn forget(&mut self) {
         for waiting in self.queue.drain().chain(self.behind.drain(..).map(|(_, waiting)| waiting)) {
-            self.lane.passages.push(passage(waiting.received, None, waiting.bytes.len()));
+            self.lane.passed(Kind::Conduit, waiting.received, None, waiting.bytes.len());
         }
         self.queued = 0;
-    }
-
-    fn passed(&self, received: Instant, handed_on: Option<Instant>, bytes: usize) {
-        self.lane.passages.push(passage(received, handed_on, bytes));
     }
 }
 
@@ -303,8 +298,4 @@ impl Drop for Conduit {
         add(&self.lane.counters.discarded_datagrams, self.queue.len() + self.behind.len());
         self.forget();
     }
-}
-
-fn passage(received: Instant, handed_on: Option<Instant>, bytes: usize) -> Passage {
-    Passage { received, handed_on, bytes, datagram: true }
 }

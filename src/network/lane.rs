@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::lock;
-use super::passages::Passages;
+use super::passages::{Passage, Passages};
 use super::policy::LinkPolicy;
 
 /// How far a late sender may catch up with its rate: what timers cost must not lower the throughput asked for.
@@ -56,6 +56,11 @@ impl Lane {
 
     pub fn state(&self) -> State {
         *lock(&self.state)
+    }
+
+    /// Notes what became of a piece that was `received`.
+    pub fn passed(&self, kind: Kind, received: Instant, handed_on: Option<Instant>, bytes: usize) {
+        self.passages.push(Passage { received, handed_on, bytes, datagram: kind == Kind::Conduit });
     }
 
     /// Returns the policy it replaced.

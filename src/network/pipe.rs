@@ -16,8 +16,7 @@ use tokio::net::TcpStream;
 use super::buffer::{self, Buffer, Bytes};
 use super::core::Core;
 use super::counters::{add, take_off};
-use super::lane::{Lane, State};
-use super::passages::Passage;
+use super::lane::{Kind, Lane, State};
 use super::policy::LinkPolicy;
 use crate::seed::Rng;
 
@@ -287,7 +286,7 @@ impl Pipe {
                 Poll::Ready(Err(error)) => {
                     add(&self.lane.counters.bytes, sent);
                     add(&self.lane.counters.discarded_bytes, length - sent);
-                    self.passed(received, None, length);
+                    self.lane.passed(Kind::Connection, received, None, length);
                     return Err(error);
                 }
                 Poll::Pending => break,
@@ -295,7 +294,7 @@ impl Pipe {
         }
         add(&self.lane.counters.bytes, sent);
         // Of what the sink's system has no room for now the rest follows as soon as it has.
-        self.passed(received, Some(received), length);
+        self.lane.passed(Kind::Connection, received, Some(received), length);
         if sent == length {
             return Ok(Some(buffer));
         }
@@ -400,7 +399,7 @@ impl Pipe {
             self.lane.counters.max_delay_added_ns.fetch_max(added, std::sync::atomic::Ordering::Relaxed);
         }
         if let Some(received) = chunk.received {
-            self.passed(received, Some(Instant::now()), chunk.length);
+            self.lane.passed(Kind::Connection, received, Some(Instant::now()), chunk.length);
         }
         chunk.bytes.recycle();
         if self.queue.is_empty() {
@@ -504,10 +503,6 @@ impl Pipe {
         }
     }
 
-    fn passed(&self, received: Instant, handed_on: Option<Instant>, bytes: usize) {
-        self.lane.passages.push(passage(received, handed_on, bytes));
-    }
-
     fn discard(&mut self) {
         for chunk in self.queue.drain(..) {
             let length = chunk.bytes.rest().len();
@@ -516,15 +511,11 @@ impl Pipe {
                 take_off(&self.lane.counters.held_bytes_now, length);
             }
             if let Some(received) = chunk.received {
-                self.lane.passages.push(passage(received, None, chunk.length));
+                self.lane.passed(Kind::Connection, received, None, chunk.length);
             }
         }
         self.queued = 0;
     }
-}
-
-fn passage(received: Instant, handed_on: Option<Instant>, bytes: usize) -> Passage {
-    Passage { received, handed_on, bytes, datagram: false }
 }
 
 impl Drop for Pipe {

@@ -63,13 +63,10 @@ impl Inmate<'_> {
         }
         room.hidden = hidden(workload, folder, &dir)?;
         let asked = options.hidden.iter().filter_map(|path| path.canonicalize().ok());
-        let is_free = |hidden: &PathBuf| {
-            !named
-                .iter()
-                .chain([&self.cwd.to_owned()])
-                .any(|path| path.starts_with(hidden) && !path.starts_with(&dir))
-        };
-        room.hidden.extend(asked.filter(is_free));
+        let used = named.iter().map(PathBuf::as_path).chain([self.cwd]);
+        let is_used =
+            |hidden: &PathBuf| used.clone().any(|path| path.starts_with(hidden) && !path.starts_with(&dir));
+        room.hidden.extend(asked.filter(|hidden| !is_used(hidden)));
         // Sockets of the system's services; a distribution may keep its programs there as well.
         if free("/run") && !Path::new("/run/current-system").exists() {
             room.hidden.push("/run".into());

@@ -13,10 +13,20 @@ pub fn enter() -> std::io::Result<bool> {
     if super::linux::only_loopback() {
         return Ok(false);
     }
-    imp::enter()?;
-    imp::loopback_up()?;
+    leave()?;
     imp::ENTERED.store(true, std::sync::atomic::Ordering::Relaxed);
     Ok(true)
+}
+
+/// The same whatever network there was, for this process alone: whoever starts a run in a network of its own calls it between fork
+/// and exec.
+///
+/// # Errors
+/// When the kernel refuses.
+#[cfg(target_os = "linux")]
+pub(crate) fn leave() -> std::io::Result<()> {
+    imp::unshare_network()?;
+    imp::loopback_up()
 }
 
 /// Networks of one's own are Linux's.
@@ -40,7 +50,6 @@ pub fn name() -> Option<String> {
 
 #[cfg(target_os = "linux")]
 mod imp {
-    use std::fs;
     use std::io;
     use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
     use std::sync::atomic::AtomicBool;
@@ -49,17 +58,14 @@ mod imp {
 
     pub(super) static ENTERED: AtomicBool = AtomicBool::new(false);
 
-    pub(super) fn enter() -> io::Result<()> {
-        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    pub(super) fn unshare_network() -> io::Result<()> {
+        let ids = (nix::unistd::geteuid(), nix::unistd::getegid());
         // Root of a container may lack the right.
-        if uid.is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok() {
+        if ids.0.is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok() {
             return Ok(());
         }
         unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
-        // user_namespaces(7): groups may be mapped once nobody can drop them.
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+        crate::sandbox::linux::stay(ids)
     }
 
     /// A new namespace has a loopback device, and it is down (netdevice(7)).

@@ -5,6 +5,7 @@ use std::io;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Gid, Uid};
 
 use super::Jail;
 
@@ -53,10 +54,16 @@ fn count_apart() -> io::Result<bool> {
     if uid.is_root() || unshare(CloneFlags::CLONE_NEWUSER).is_err() {
         return Ok(false);
     }
+    stay((uid, gid))?;
+    Ok(true)
+}
+
+/// Makes this process who it was, in a user namespace that it has just entered.
+pub(super) fn stay((uid, gid): (Uid, Gid)) -> io::Result<()> {
+    // user_namespaces(7): groups may be mapped once nobody can drop them.
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
-    Ok(true)
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
 }
 
 /// Whether this process has no network device but loopback.

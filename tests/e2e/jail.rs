@@ -59,8 +59,9 @@ fn can_be_full() -> bool {
     true
 }
 
-/// Every node was stopped, for this reason, and nothing else of the run suffered from it.
-fn expect_stopped(lab: &Lab, ended: &Ended, limit: &str) {
+/// Under a limit of `[cluster.limits]` every node is stopped, for this reason, and nothing else of the run suffers from it.
+fn expect_stopped(lab: &Lab, set: &str, limit: &str) {
+    let Some(ended) = jailed(lab, &["--set", &format!("cluster.limits.{set}")]) else { return };
     ended.expect_code(4);
     let results = ended.json();
     let failures = results["failures"].as_array().unwrap();
@@ -76,27 +77,21 @@ fn expect_stopped(lab: &Lab, ended: &Ended, limit: &str) {
 #[test]
 fn who_fills_the_disk_is_stopped() {
     let lab = after("fills", "(sleep 1; head -c 40000000 /dev/zero >> filler; sleep 60) &");
-    if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.disk=8MiB"]) {
-        expect_stopped(&lab, &ended, "disk 8.0 MiB exceeded (");
-    }
+    expect_stopped(&lab, "disk=8MiB", "disk 8.0 MiB exceeded (");
 }
 
 #[test]
 fn files_without_a_name_fill_the_disk_too() {
     let script = "(exec 3> filler; rm filler; sleep 1; head -c 40000000 /dev/zero >&3; sleep 60) &";
     let lab = after("unlinks", script);
-    if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.disk=8MiB"]) {
-        expect_stopped(&lab, &ended, "disk 8.0 MiB exceeded (");
-    }
+    expect_stopped(&lab, "disk=8MiB", "disk 8.0 MiB exceeded (");
 }
 
 #[test]
 fn who_forks_without_end_is_stopped() {
     // Not without end: whatever is wrong with the jail, this machine goes on.
     let lab = after("forks", "(sleep 1; i=0; while [ $i -lt 150 ]; do sleep 60 & i=$((i+1)); done; wait) &");
-    if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.processes=60"]) {
-        expect_stopped(&lab, &ended, "processes 60 exceeded (");
-    }
+    expect_stopped(&lab, "processes=60", "processes 60 exceeded (");
 }
 
 #[test]
@@ -104,9 +99,7 @@ fn who_takes_the_memory_is_stopped() {
     // `tail` of what has no line keeps all of it until its input ends.
     let hog = "(sleep 1; (head -c 300000000 /dev/zero; sleep 60) | tail -n 1 > /dev/null) &";
     let lab = after("hogs", hog);
-    if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.memory=120MiB"]) {
-        expect_stopped(&lab, &ended, "memory 120 MiB exceeded (");
-    }
+    expect_stopped(&lab, "memory=120MiB", "memory 120 MiB exceeded (");
 }
 
 #[test]
@@ -117,9 +110,7 @@ fn memory_that_is_no_process_s_counts_too() {
     let hog = "import os, time; time.sleep(1); fd = os.memfd_create(\"hog\")\n\
         [os.write(fd, bytes(1 << 24)) for part in range(16)]; time.sleep(60)";
     let lab = after("memfd", &format!("python3 -c '{hog}' &"));
-    if let Some(ended) = jailed(&lab, &["--set", "cluster.limits.memory=120MiB"]) {
-        expect_stopped(&lab, &ended, "memory 120 MiB exceeded (");
-    }
+    expect_stopped(&lab, "memory=120MiB", "memory 120 MiB exceeded (");
 }
 
 #[test]

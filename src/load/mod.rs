@@ -10,6 +10,7 @@
 //! at the node asked first and completed by the one that answered last.
 
 mod leaders;
+mod ledger;
 mod live;
 mod plan;
 mod probe;
@@ -208,6 +209,9 @@ impl Session {
         let value = if carries_value { &planned.value } else { &nothing };
         let key = keyed.then_some(&*planned.key);
         let asked = Asked { process: self.process, f: &f, key, value, node: &target.id };
+        if repeats {
+            targets.ledger.asked(&planned.key, &planned.value);
+        }
         targets.live.begun(first, mutates, planned.at);
         targets.recorder.invoke(asked);
         let began = Instant::now();
@@ -222,8 +226,9 @@ impl Session {
             targets.recorder.complete_deferred(asked, answer.completion());
         }
         targets.live.ended(place, &f, mutates, &answer);
+        targets.shown(&planned.key, &answer);
         if sends {
-            targets.sent(&planned.value, answer.outcome);
+            targets.sent(&planned.key, &planned.value, answer.outcome);
             if let (Some(repeats), Outcome::Ok) = (&mut self.repeats, answer.outcome) {
                 repeats.published(&planned.key, &planned.value);
             }

@@ -93,6 +93,7 @@ impl Prober {
         drop(permit);
         targets.recorder.complete(asked, answer.completion());
         targets.live.probed(self.place, f, &answer);
+        targets.shown(key, &answer);
         answer
     }
 

@@ -1,7 +1,6 @@
 //! Subscribers: processes that ask a node once, and are then sent what comes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,7 +10,7 @@ use tokio::task::JoinSet;
 use super::Targets;
 use crate::client::{Client, Request};
 use crate::history::recorder::{Asked, Deliverer};
-use crate::history::{Outcome, Value};
+use crate::history::{Entry, Outcome, Value};
 
 /// Between the end of a subscription and the next try: a node that is down refuses at once.
 const RETRY: Duration = Duration::from_millis(100);
@@ -34,7 +33,7 @@ struct Position {
 #[derive(Clone, Debug, Default)]
 struct Last {
     value: Option<Value>,
-    /// Whether its present subscription was confirmed, after so many messages had been acknowledged in all.
+    /// Whether its present subscription was confirmed, after so many messages had been asked for in all.
     confirmed: Option<u64>,
 }
 
@@ -76,17 +75,17 @@ impl Subscribers {
         Self { stop, tasks, positions }
     }
 
-    /// Whether everybody who is owed the last message of `key` has it. Whoever subscribed after the last one was
-    /// acknowledged is owed nothing.
-    pub fn have(&self, targets: &Targets, key: &str, last: Option<&Value>) -> bool {
-        let acked = targets.acked.load(Ordering::Relaxed);
+    /// Whether everybody has what they are owed of the log of `key`: what was asked for after they subscribed.
+    pub fn have(&self, targets: &Targets, key: &str, log: &[Entry]) -> bool {
         self.positions.iter().filter(|position| *position.key == *key).all(|position| {
             let seen = position.lock().clone();
-            match (seen.confirmed, last) {
-                (_, None) => true,
-                (None, _) => false,
-                (Some(confirmed), Some(last)) => seen.value.as_ref() == Some(last) || confirmed >= acked,
-            }
+            let place = |value: &Value| log.iter().rposition(|entry| entry.value == *value);
+            let rest = match &seen.value {
+                None => Some(log),
+                Some(value) => place(value).map(|place| &log[place + 1..]),
+            };
+            let (Some(confirmed), Some(rest)) = (seen.confirmed, rest) else { return log.is_empty() };
+            !targets.ledger.any_after(key, rest, confirmed)
         })
     }
 
@@ -140,9 +139,9 @@ impl Subscriber {
         let asked = Asked { process, f, key: Some(&key), value: &nothing, node: &target.id };
         targets.recorder.invoke(asked);
         let answer = client.perform(&Request::new(f, &key, &nothing)).await;
-        // What is sent after the confirmation is owed. Counted later, a message that was acknowledged in between would seem to have
-        // come before.
-        let acked = targets.acked.load(Ordering::Relaxed);
+        // What is asked for after the confirmation is owed. Counted later, a message that was asked for in between would seem to
+        // have come before.
+        let asked_for = targets.ledger.so_far();
         targets.recorder.complete(asked, answer.completion());
         targets.live.probed(self.place, f, &answer);
         // The next subscription is another process's, also where this one was refused.
@@ -150,7 +149,7 @@ impl Subscriber {
         if answer.outcome != Outcome::Ok {
             return;
         }
-        self.position.lock().confirmed = Some(acked);
+        self.position.lock().confirmed = Some(asked_for);
         self.deliver(&mut client, &target.id, process).await;
         targets.recorder.unsubscribed(&target.id, process);
     }
@@ -163,6 +162,7 @@ impl Subscriber {
             if !client.has_more() {
                 self.targets.recorder.flush();
             }
+            self.targets.ledger.seen(key, &entry.value);
             self.position.lock().value = Some(entry.value);
         }
     }

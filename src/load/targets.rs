@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::ledger::Ledger;
 use super::{Leaders, Live};
-use crate::client::{Client, Console, Protocol, Way};
+use crate::client::{Answer, Client, Console, Protocol, Way};
 use crate::history::recorder::Recorder;
-use crate::history::{Outcome, Value};
+use crate::history::{Entry, Outcome, Value};
 
 /// All that clients and probers share.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Targets {
     /// Messages that nobody knows to have been taken or not.
     pub(super) unknown: AtomicU64,
     published: Mutex<HashSet<Value>>,
+    pub(super) ledger: Ledger,
     pub(super) timeout: Duration,
 }
 
@@ -61,6 +63,7 @@ impl Targets {
             acked: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
             published: Mutex::default(),
+            ledger: Ledger::default(),
             timeout,
         })
     }
@@ -95,9 +98,10 @@ impl Targets {
     }
 
     /// Notes what came of a message.
-    pub(super) fn sent(&self, value: &Value, outcome: Outcome) {
+    pub(super) fn sent(&self, topic: &str, value: &Value, outcome: Outcome) {
         match outcome {
             Outcome::Ok => {
+                self.ledger.seen(topic, value);
                 let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
                 if published.insert(value.clone()) {
                     self.acked.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +112,18 @@ impl Targets {
             }
             Outcome::Fail => {}
         }
+    }
+
+    /// Notes what a node showed of a log: with the last entry, all before it.
+    pub(super) fn shown(&self, topic: &str, answer: &Answer) {
+        if let Some(last) = answer.entries.as_deref().and_then(|entries| entries.last()) {
+            self.ledger.seen(topic, &last.value);
+        }
+    }
+
+    /// Whether a log has every message that was acknowledged, delivered or shown.
+    pub fn is_all_in(&self, topic: &str, log: &[Entry]) -> bool {
+        self.ledger.is_all_in(topic, log)
     }
 
     /// Messages that may have been taken though nobody said so.

@@ -48,8 +48,9 @@ async fn delivered(workload: &Workload, shared: &Shared, cut_short: &impl Fn() -
     .await
 }
 
-/// Asks every node for every topic's log, again and again, until all show the same, every subscriber has its last entry, and
-/// nothing acknowledged is missing: nodes that have all been started again may agree on too little for a while.
+/// Asks every node for every topic's log, again and again, until all show the same, every subscriber has what it is owed, and
+/// nothing is missing that was acknowledged, delivered or shown: nodes that have all been started again may agree on too little
+/// for a while, and a message of unknown outcome may take its place between a question and its answer.
 async fn logs(
     workload: &Workload,
     shared: &Shared,
@@ -61,7 +62,7 @@ async fn logs(
     let mut probers: Vec<_> =
         places.filter_map(|place| Prober::new(&shared.targets, shared.clients, place)).collect();
     until(LOG_POLL, workload, shared, cut_short, async || {
-        let (mut agreed, mut entries) = (true, 0);
+        let mut agreed = true;
         for topic in topics {
             let answers = join_all(probers.iter_mut().map(|prober| prober.history(topic))).await;
             let shown: Option<Vec<&Vec<Entry>>> =
@@ -71,12 +72,14 @@ async fn logs(
             let same = shown
                 .as_ref()
                 .is_some_and(|shown| shown.windows(2).all(|pair| values(pair[0]) == values(pair[1])));
-            entries +=
-                shown.as_ref().and_then(|shown| shown.first()).map_or(0, |entries| entries.len() as u64);
-            let last = shown.and_then(|shown| shown.first()?.last()).map(|entry| &entry.value);
-            agreed &= same && subscribers.is_none_or(|all| all.have(&shared.targets, topic, last));
+            let log = shown.and_then(|shown| shown.first().copied()).map_or(&[][..], Vec::as_slice);
+            let complete = || {
+                shared.targets.is_all_in(topic, log)
+                    && subscribers.is_none_or(|all| all.have(&shared.targets, topic, log))
+            };
+            agreed &= same && complete();
         }
-        agreed && entries >= shared.targets.acked()
+        agreed
     })
     .await
 }

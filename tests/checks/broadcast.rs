@@ -153,6 +153,8 @@ fn one_order_is_fine() {
     assert_eq!(chat("").judge().verdict, Verdict::Unknown);
     let alone = chat("").sent(1, "A", "a").got(2, "A", "a");
     assert_eq!(alone.kinds(), ["missing"], "B and C never got it");
+    let late = chat("").sent_as("info", 1, "A", "a").got(11_000, "A", "a");
+    assert_eq!(late.kinds(), ["missing"], "nine seconds would have been enough");
 }
 
 #[test]
@@ -293,6 +295,10 @@ fn correct_groups_that_look_wrong() {
     innocent(
         "an unknown sending took effect long after",
         base().sent_as("info", 15, "A", "late").all_got(20, &["a", "b"]).all_got(9_000, &["late"]),
+    );
+    innocent(
+        "one was the first to deliver it, and then the run was over",
+        base().sent_as("info", 15, "A", "late").all_got(20, &["a", "b"]).got(19_999, "B", "late"),
     );
     innocent(
         "two lines of one node that were not handed over one after the other",

@@ -174,6 +174,30 @@ fn each_kind_is_found() {
                 .shows([70, 71], "A", &["a", "b", "x"])
                 .agree(&["a", "b"]),
         ),
+        (
+            "vanished",
+            two()
+                .publish_as("info", [50, 60], "A", "x")
+                .subscribes([65, 66], "A", 90)
+                .sends(10_900, "A", 90, "x")
+                .agree(&["a", "b"]),
+        ),
+        (
+            "diverged",
+            two().publish_as("info", [50, 60], "A", "x").shows([10_100, 10_101], "A", &["a", "b", "x"]).ends(
+                &["a", "b", "x"],
+                &["a", "b"],
+                &["a", "b", "x"],
+            ),
+        ),
+        (
+            "subscriber-gap",
+            two()
+                .subscribes([45, 46], "B", 90)
+                .publish_as("info", [50, 60], "A", "x")
+                .shows([70, 71], "A", &["a", "b", "x"])
+                .agree(&["a", "b", "x"]),
+        ),
         ("gap", two().publish([50, 60], "A", "c").shows([70, 71], "A", &["a", "c"]).agree(&["a", "b", "c"])),
         ("from-nowhere", two().agree(&["a", "b", "ab"])),
         ("from-nowhere", two().publish_as("fail", [50, 60], "B", "no").agree(&["a", "b", "no"])),
@@ -264,6 +288,16 @@ fn correct_logs_that_look_wrong() {
         "concurrent publishes come in any order",
         topic().publish([10, 30], "A", "a").publish([20, 40], "B", "b").agree(&["b", "a"]),
     );
+    let late = || two().publish_as("info", [50, 60], "A", "late").subscribes([1, 2], "C", 90);
+    let late = || late().sends(21, "C", 90, "a").sends(41, "C", 90, "b");
+    innocent(
+        "an unknown publish took effect between a last question and the delivery",
+        late().agree(&["a", "b"]).sends(11_002, "C", 90, "late"),
+    );
+    innocent(
+        "an unknown publish took effect between two nodes' last answers, before the third could deliver it",
+        late().ends(&["a", "b"], &["a", "b", "late"], &["a", "b"]),
+    );
     innocent(
         "a subscription begins where it begins",
         two().subscribes([25, 35], "B", 90).sends(41, "B", 90, "b").agree(&["a", "b"]),
@@ -309,8 +343,9 @@ fn stories_name_who_and_when() {
 }
 
 /// A correct log: every publish gets a place some time while it is under way, or later or never where its outcome is unknown;
-/// nodes apply it late; answers show the last so many entries applied; subscribers are sent what is applied.
-fn correct(draw: &[u64]) -> Topic {
+/// nodes apply it late; answers show the last so many entries applied; subscribers are sent what is applied. Some of unknown
+/// outcome take effect while the nodes are asked for the last time. And how many of C's last answer are none of those.
+fn correct(draw: &[u64]) -> (Topic, usize) {
     let mut dice = draw.iter().cycle().zip(0_u64..).map(|(drawn, at)| drawn.wrapping_mul(at + 7) >> 3);
     let mut roll = |below: u64| dice.next().unwrap_or(0) % below;
     let nodes = ["A", "B", "C"];
@@ -346,15 +381,23 @@ fn correct(draw: &[u64]) -> Topic {
         }
     }
     placed.sort();
+    let early = placed.len();
+    for number in 0..roll(4) {
+        let value = format!("late{number}");
+        history = history.publish_as("info", [800, 820], nodes[roll(3) as usize], &value);
+        placed.push((10_990 + number, value));
+    }
+    let mut last_answers = Vec::new();
     let answers: Vec<(u64, usize, usize)> =
         (0..12).map(|_| (20 + roll(900), roll(3) as usize, 1 + roll(10) as usize)).collect();
     for (process, (node, name)) in (1_000..).zip(nodes.into_iter().enumerate()) {
         let mut applied: Vec<(u64, String)> = Vec::new();
         let mut now = 0;
         for (ms, value) in &placed {
-            now = now.max(ms + 1 + roll(80));
+            now = now.max(ms + 1 + roll(if *ms > 1_000 { 20 } else { 80 }));
             applied.push((now, value.clone()));
         }
+        last_answers.push((name, 11_000 + roll(10), applied.clone()));
         for (ms, at, most) in &answers {
             if *at == node {
                 let shown: Vec<&str> =
@@ -374,8 +417,15 @@ fn correct(draw: &[u64]) -> Topic {
         }
     }
     history.process = 2_000;
-    let log: Vec<&str> = placed.iter().map(|(_, value)| &**value).collect();
-    history.agree(&log)
+    for round in [10_100, 10_300, 0] {
+        for (name, last, applied) in &last_answers {
+            let asked = if round == 0 { *last } else { round };
+            let there = applied.iter().filter(|(ms, _)| *ms <= asked);
+            let shown: Vec<&str> = there.map(|(_, value)| &**value).collect();
+            history = history.shows([asked, asked + 1], name, &shown);
+        }
+    }
+    (history, early)
 }
 
 proptest! {
@@ -383,7 +433,7 @@ proptest! {
 
     #[test]
     fn correct_logs_are_not_blamed(draw in prop::collection::vec(any::<u64>(), 40)) {
-        let history = correct(&draw);
+        let (history, _) = correct(&draw);
         let result = history.judge();
         prop_assert_eq!(result.verdict, Verdict::Valid, "{:#?}\n{}", result.violations, history.text());
     }
@@ -391,14 +441,14 @@ proptest! {
     /// One entry of the log moved, left out, repeated or changed at one place: none goes unnoticed.
     #[test]
     fn any_change_of_a_final_log_is_noticed(draw in prop::collection::vec(any::<u64>(), 40), kind in 0..4_u8, at in any::<prop::sample::Index>()) {
-        let history = correct(&draw);
+        let (history, early) = correct(&draw);
         let mark = "\"f\":\"history\"";
         let last = history.events.iter().rposition(|(_, text)| text.contains(mark)).unwrap();
         let (ms, text) = history.events[last].clone();
         let begin = text.find('[').unwrap() + 1;
         let end = text.rfind(']').unwrap();
         let mut entries: Vec<String> = text[begin..end].split("},{").map(|entry| entry.trim_matches(['{', '}']).to_owned()).collect();
-        let place = at.index(entries.len());
+        let place = at.index(early);
         match kind {
             0 => { entries.remove(place); }
             1 => { let again = entries[place].clone(); entries.push(again); }

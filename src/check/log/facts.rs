@@ -1,6 +1,6 @@
 //! Who published what, and what each node showed and sent of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::history::{Delivery, Durability, Entry, History, Op, Outcome, Phase, Value};
@@ -86,6 +86,8 @@ pub struct Logs<'h> {
     pub topics: Vec<Topic<'h>>,
     /// Whether the run healed and had its time to bring everybody up to date.
     pub settled: bool,
+    /// When the settle phase began, ns.
+    settle_ns: u64,
 }
 
 impl<'h> Logs<'h> {
@@ -132,12 +134,32 @@ impl<'h> Logs<'h> {
         }
         let settled = settle_ns < u64::MAX
             && (history.phase_began_ns(Phase::Done).is_some() || history.converged_ms.is_some());
-        Logs { history, topics: topics.into_values().collect(), settled }
+        Logs { history, topics: topics.into_values().collect(), settled, settle_ns }
     }
 
     /// Whether what was shown at `shown_ns` must be in the log in the end.
     pub fn must_last(&self, shown_ns: u64) -> bool {
         self.settled && !self.excuses(shown_ns)
+    }
+
+    /// Whether what the log has from `place` on was known early enough to be everywhere when that was asked at `asked_ns`: in the
+    /// first half of the settling. A message of unknown outcome may take its place at any time, also between the last
+    /// questions, and a follower may be late. Linear in the entries shown.
+    pub fn had_time(&self, topic: &Topic, place: usize, asked_ns: u64) -> bool {
+        let until_ns = self.settle_ns + asked_ns.saturating_sub(self.settle_ns) / 2;
+        let entries = topic.log().map_or(&[][..], |entries| entries);
+        // What comes later in the log was known later, so the earliest of all is when the first was.
+        let rest: HashSet<&Value> = entries.iter().skip(place).map(|entry| &entry.value).collect();
+        let acked = topic.messages.iter().filter(|(value, _)| rest.contains(*value));
+        let mut acked = acked.filter_map(|(_, message)| message.acked_ns());
+        let mut shown = topic.answers.iter().filter(|op| op.end_ns() <= until_ns);
+        let mut sent = topic.subscriptions.values().flat_map(|subscription| &subscription.deliveries);
+        let shows = |op: &&Op| {
+            op.entries.iter().flat_map(|entries| entries.iter()).any(|entry| rest.contains(&entry.value))
+        };
+        acked.any(|ns| ns <= until_ns)
+            || shown.any(shows)
+            || sent.any(|delivery| delivery.time_ns <= until_ns && rest.contains(&delivery.entry.value))
     }
 
     /// Whether what was declared lets what was acknowledged, or shown, at `since_ns` be forgotten by the end.

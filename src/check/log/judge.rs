@@ -1,6 +1,6 @@
 //! Looking for contradictions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::facts::{Logs, Subscription, Topic};
 use super::found::{Found, Wrong};
@@ -19,7 +19,7 @@ pub fn judge(facts: &Logs) -> (Vec<Found>, u64) {
         real_time(topic, &log, &mut wrongs);
         if facts.settled {
             excused += losses(facts, topic, &log, &mut wrongs);
-            differences(topic, &mut wrongs);
+            differences(facts, topic, &mut wrongs);
             wrongs.extend(topic.silent.values().map(|op| Wrong::Silent { op: op.index }));
         }
         for subscription in topic.subscriptions.values() {
@@ -35,6 +35,10 @@ struct Positions<'h> {
     final_op: Option<u64>,
     at: HashMap<&'h Value, usize>,
     length: usize,
+    /// All that any final answer shows: where the nodes differ, that is told, and what one of them has is not lost.
+    anywhere: HashSet<&'h Value>,
+    /// When the first of the final questions was asked, ns: what came later need not be in their answers.
+    asked_ns: u64,
 }
 
 impl<'h> Positions<'h> {
@@ -44,7 +48,20 @@ impl<'h> Positions<'h> {
         for (place, entry) in entries.iter().enumerate() {
             at.entry(&entry.value).or_insert(place);
         }
-        Positions { final_op: topic.reference().map(|op| op.index), at, length: entries.len() }
+        let finals = || topic.finals.values().copied();
+        let shown = finals().flat_map(|op| op.entries.iter().flat_map(|entries| entries.iter()));
+        Positions {
+            final_op: topic.reference().map(|op| op.index),
+            at,
+            length: entries.len(),
+            anywhere: shown.map(|entry| &entry.value).collect(),
+            asked_ns: finals().map(|op| op.invoked_ns).min().unwrap_or_default(),
+        }
+    }
+
+    /// Whether what was acknowledged, shown or delivered at that time is missing from every final answer.
+    fn misses(&self, value: &Value, since_ns: u64) -> bool {
+        since_ns < self.asked_ns && !self.anywhere.contains(value)
     }
 }
 
@@ -66,7 +83,7 @@ fn answer(facts: &Logs, topic: &Topic, op: &Op, log: &Positions, wrongs: &mut Ve
         }
         let Some(reference) = log.final_op.filter(|_| !is_final) else { continue };
         let Some(at) = log.at.get(&entry.value).copied() else {
-            if facts.must_last(op.end_ns()) {
+            if log.misses(&entry.value, op.end_ns()) && facts.must_last(op.end_ns()) {
                 wrongs.push(Wrong::Vanished { value: entry.value.clone(), event: op.index, log: reference });
             }
             continue;
@@ -135,13 +152,8 @@ fn losses(facts: &Logs, topic: &Topic, log: &Positions, wrongs: &mut Vec<Wrong>)
     let mut excused = 0;
     let Some(reference) = log.final_op else { return 0 };
     for (value, message) in &topic.messages {
-        let Some(acked) = message.acked().filter(|_| !log.at.contains_key(value)) else { continue };
-        // Somebody else's final answer may have it: then the nodes differ, and that is told.
-        let elsewhere = topic.finals.values().any(|op| shows(op, value));
-        if elsewhere {
-            continue;
-        }
-        match facts.excuses(acked.returned_ns.unwrap_or_default()) {
+        let Some(acked) = message.acked().filter(|op| log.misses(value, op.end_ns())) else { continue };
+        match facts.excuses(acked.end_ns()) {
             true => excused += 1,
             false => wrongs.push(Wrong::Lost { op: acked.index, log: reference }),
         }
@@ -149,18 +161,15 @@ fn losses(facts: &Logs, topic: &Topic, log: &Positions, wrongs: &mut Vec<Wrong>)
     excused
 }
 
-fn shows(op: &Op, value: &Value) -> bool {
-    op.entries.iter().flat_map(|entries| entries.iter()).any(|entry| entry.value == *value)
-}
-
-fn differences(topic: &Topic, wrongs: &mut Vec<Wrong>) {
+fn differences(facts: &Logs, topic: &Topic, wrongs: &mut Vec<Wrong>) {
     let Some(reference) = topic.reference() else { return };
     let none = Vec::new();
     let longest = reference.entries.as_deref().unwrap_or(&none);
     for (node, op) in &topic.finals {
         let entries = op.entries.as_deref().unwrap_or(&none);
         let same = longest.iter().zip(entries).take_while(|(one, other)| one.value == other.value).count();
-        if same < longest.len() {
+        let late = || same == entries.len() && !facts.had_time(topic, same, op.invoked_ns);
+        if same < longest.len() && !late() {
             wrongs.push(Wrong::Diverged {
                 node: (*node).to_owned(),
                 at: same,
@@ -194,7 +203,7 @@ fn subscriber(
         }
         let Some(reference) = log.final_op else { continue };
         let Some(at) = log.at.get(value).copied() else {
-            if facts.must_last(delivery.time_ns) {
+            if log.misses(value, delivery.time_ns) && facts.must_last(delivery.time_ns) {
                 wrongs.push(Wrong::Vanished { value: value.clone(), event: delivery.index, log: reference });
             }
             continue;
@@ -229,9 +238,10 @@ fn ends(
     last: Option<(usize, u64)>,
     wrongs: &mut Vec<Wrong>,
 ) {
-    let (Some(op), Some(reference), Some(entries)) = (subscription.op, log.final_op, topic.log()) else {
+    let (Some(op), Some(shown), Some(entries)) = (subscription.op, topic.reference(), topic.log()) else {
         return;
     };
+    let reference = shown.index;
     let Some(confirmed_ns) = op.returned_ns else { return };
     let owed = |place: &usize| {
         let message = topic.messages.get(&entries[*place].value);
@@ -256,7 +266,9 @@ fn ends(
     let restarted = facts.history.restarted_between(subscription.node(), confirmed_ns, u64::MAX);
     if lasted && !restarted {
         let from = last.map_or(0, |(place, _)| place + 1);
-        if let Some(missed) = (from..log.length).find(owed) {
+        if let Some(missed) = (from..log.length).find(owed)
+            && facts.had_time(topic, missed, shown.invoked_ns)
+        {
             wrongs.push(Wrong::SentLate {
                 missing: entries[missed].value.clone(),
                 subscribe: op.index,

@@ -25,8 +25,11 @@
 //! **What a crash excuses** is declared: with `memory` an acknowledged message may be gone when a node was started again
 //! after it, with `replicated` when every node was. Such losses are counted as excused.
 //!
-//! **Soundness.** Only `ok` answers count. Final answers are those of the settle phase, and differences between nodes count
-//! only when its time is over. A subscription owes what was asked for after it was confirmed, as long as its connection
+//! **Soundness.** Only `ok` answers count. Final answers are the last of the settle phase, and differences between nodes count
+//! only when its time is over. A message of unknown outcome may take its place in the log at any time, also between those last
+//! questions: so only what was acknowledged, shown or delivered before the first of them must be in one of their answers, and a
+//! node or subscriber that merely lacks the end of the log lacks it only if some of that end was known in the first half of the
+//! settling. A subscription owes what was asked for after it was confirmed, as long as its connection
 //! lasts, and nothing when that has ended.
 //!
 //! **Complexity.** Linear in the entries shown, with hash tables by message.

@@ -85,6 +85,8 @@ pub struct Broadcasts<'h> {
     pub sequences: Vec<Sequence<'h>>,
     /// Whether the run healed and had its time to deliver everything.
     pub settled: bool,
+    /// The middle of the settling, ns: what a process delivers later need not have come to the others before the end.
+    in_time_ns: u64,
     /// Whether every node of the contract is a correct process that nothing can have removed.
     pub whole: bool,
 }
@@ -103,7 +105,11 @@ impl<'h> Broadcasts<'h> {
         }
         let settled = history.phase_began_ns(Phase::Settle).is_some()
             && (history.phase_began_ns(Phase::Done).is_some() || history.converged_ms.is_some());
-        let mut facts = Broadcasts { history, messages, sequences: Vec::new(), settled, whole: true };
+        let settle_ns = history.phase_began_ns(Phase::Settle).unwrap_or_default();
+        let done_ns = history.phase_began_ns(Phase::Done).unwrap_or(u64::MAX);
+        let in_time_ns = settle_ns + done_ns.saturating_sub(settle_ns) / 2;
+        let mut facts =
+            Broadcasts { history, messages, sequences: Vec::new(), settled, in_time_ns, whole: true };
         facts.add_sequences(&by_value);
         let nodes = &history.contract.nodes;
         facts.whole = nodes
@@ -160,6 +166,11 @@ impl<'h> Broadcasts<'h> {
             }
             self.sequences.push(sequence);
         }
+    }
+
+    /// Whether what was delivered there had time to come to everybody before the run was over.
+    pub fn had_time(&self, delivery: &Delivery) -> bool {
+        delivery.time_ns <= self.in_time_ns
     }
 
     fn sent_by(&self, node: &str, life: usize) -> Vec<(MessageId, &'h Op)> {

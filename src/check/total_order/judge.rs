@@ -124,8 +124,8 @@ fn agreement(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: 
         return;
     }
     // Messages before the last that both have are gaps, and told as such.
-    let missing =
-        one.items[last.map_or(0, |last| last + 1)..].iter().filter(|(id, _)| !other.place.contains_key(id));
+    let rest = one.items[last.map_or(0, |last| last + 1)..].iter();
+    let missing = rest.filter(|(id, delivery)| !other.place.contains_key(id) && facts.had_time(delivery));
     found.extend(missing.map(|(id, _)| Found::Missing { message: *id, had: leader, lacks: follower }));
 }
 

@@ -38,7 +38,7 @@ impl Check for Availability {
     fn check(&self, history: &History) -> CheckResult {
         let main = main_phase(history);
         let load: Vec<&Op> =
-            history.ops.iter().filter(|op| is_load(op) && main.contains(&op.invoked_ns)).collect();
+            history.ops.iter().filter(|op| op.is_load() && main.contains(&op.invoked_ns)).collect();
         let faults: Vec<&Fault> = history.faults.iter().filter(|fault| !is_aimless(fault)).collect();
         let mut phases: Vec<(String, Tally)> = vec![("healthy".into(), Tally::new())];
         for fault in &faults {
@@ -99,12 +99,6 @@ impl Check for Availability {
     }
 }
 
-/// Whether clients asked for it, as the workload says. The harness's own questions come as often as it wants to know something,
-/// and a subscriber asks a node that is down ten times a second: their outcomes would say nothing of the service.
-fn is_load(op: &Op) -> bool {
-    !["snapshot", "status", "subscribe"].contains(&&*op.f)
-}
-
 /// Whether the fault found nobody to be aimed at: nothing was done, and nothing had to recover.
 fn is_aimless(fault: &Fault) -> bool {
     !fault.took_effect && fault.evidence["aimless"] == true
@@ -121,7 +115,7 @@ fn main_phase(history: &History) -> std::ops::Range<u64> {
 /// For each fault and node: ms from its end to the first ok answer to something asked after it; `null`: none came.
 fn recovery(history: &History, faults: &[&Fault]) -> Vec<Json> {
     let mut answers: HashMap<&str, Vec<(u64, u64)>> = HashMap::new();
-    for op in history.ops.iter().filter(|op| is_load(op) && op.is_ok()) {
+    for op in history.ops.iter().filter(|op| op.is_load() && op.is_ok()) {
         if let Some(node) = &op.node {
             answers.entry(node).or_default().push((op.invoked_ns, op.end_ns()));
         }

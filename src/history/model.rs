@@ -178,6 +178,12 @@ impl Op {
         Level::of(&self.f)
     }
 
+    /// Whether clients asked for it, as the workload says. The harness's own questions come as often as it wants to know
+    /// something, and a subscriber asks a node that is down ten times a second: their outcomes would say nothing of the service.
+    pub fn is_load(&self) -> bool {
+        !matches!(&*self.f, "snapshot" | "status" | "subscribe")
+    }
+
     /// Whether it certainly happened.
     pub fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok

@@ -120,9 +120,7 @@ impl Results {
 fn client_ops(history: &History) -> impl Iterator<Item = &Op> {
     let from_ns = history.phase_began_ns(Phase::Main).unwrap_or(0);
     let to_ns = history.phase_began_ns(Phase::Heal).unwrap_or(u64::MAX);
-    history.ops.iter().filter(move |op| {
-        !matches!(&*op.f, "snapshot" | "status") && op.invoked_ns >= from_ns && op.invoked_ns <= to_ns
-    })
+    history.ops.iter().filter(move |op| op.is_load() && op.invoked_ns >= from_ns && op.invoked_ns <= to_ns)
 }
 
 fn check_row(history: &History, (name, mode, result): Checked) -> CheckRow {

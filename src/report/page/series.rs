@@ -26,7 +26,7 @@ const LETTER: f64 = 6.2;
 
 /// The pictures: a name for a file, what is to be seen, the SVG element.
 pub(super) fn pictures(history: &History) -> Vec<(&'static str, String, String)> {
-    let ops: Vec<&Op> = history.ops.iter().filter(|op| is_load(op)).collect();
+    let ops: Vec<&Op> = history.ops.iter().filter(|op| op.is_load()).collect();
     let Some(frame) = Frame::new(history, &ops) else { return Vec::new() };
     let mut pictures = vec![(
         "rate",
@@ -38,11 +38,6 @@ pub(super) fn pictures(history: &History) -> Vec<(&'static str, String, String)>
         pictures.insert(0, ("latency", about.to_owned(), latency));
     }
     pictures
-}
-
-/// What clients asked for; the harness's own questions aside.
-fn is_load(op: &Op) -> bool {
-    !matches!(&*op.f, "snapshot" | "status")
 }
 
 struct Frame<'a> {

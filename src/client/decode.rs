@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use regex::Regex;
 use serde_json::Value as Json;
@@ -9,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::answer::{Place, Pointer, Purpose, Reading, Rule, Ruling, ValueKind, Want};
-use super::protocol::{OPERATIONS, Operation, Protocol, ProtocolError, Transport};
+use super::protocol::{OPERATIONS, Operation, Protocol, ProtocolError, ProtocolMistake, Transport};
 use super::said::Sayings;
 use super::talk::{Plain, Shown, Talk};
 use super::template::{Spelling, Template, suggest};
@@ -30,23 +31,59 @@ const TRANSPORTS: [(&str, Transport); 3] =
 const OWN_HEADERS: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
 
 type Mistake = (Range<usize>, String);
+
+/// One mistake or more.
+struct Mistakes(Vec<Mistake>);
+
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Self {
+        Self(vec![mistake])
+    }
+}
+
+impl Mistakes {
+    fn keep<T>(&mut self, found: Result<T, impl Into<Mistakes>>) -> Option<T> {
+        found.map_err(|mistakes| self.0.append(&mut mistakes.into().0)).ok()
+    }
+
+    /// Everything, unless there was a mistake anywhere.
+    fn all<T>(found: impl Iterator<Item = Result<T, impl Into<Mistakes>>>) -> Result<Vec<T>, Mistakes> {
+        let mut mistakes = Mistakes(Vec::new());
+        let list = found.filter_map(|found| mistakes.keep(found)).collect();
+        if mistakes.0.is_empty() { Ok(list) } else { Err(mistakes) }
+    }
+}
+
+fn wrong<T, E: From<Mistake>>(span: Range<usize>, message: impl Into<String>) -> Result<T, E> {
+    Err((span, message.into()).into())
+}
+
 type Node<'t, 'i> = &'t Spanned<DeValue<'i>>;
 
 /// Decodes `text`; see [`Protocol::parse`].
 pub(super) fn protocol(text: &str, path: &Path, name: &str) -> Result<Protocol, ProtocolError> {
     let decoded = match DeTable::parse(text) {
         Ok(root) => root_table(root.get_ref(), name),
-        Err(error) => Err((error.span().unwrap_or(0..0), error.message().to_owned())),
+        Err(error) => Err((error.span().unwrap_or(0..0), error.message().to_owned()).into()),
     };
-    decoded.map_err(|(span, message)| {
-        let before = text.get(..span.start).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let place = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
-        ProtocolError { file: Some(path.to_path_buf()), place: Some(place), span: Some(span), message }
+    decoded.map_err(|Mistakes(mut list)| {
+        // What the whole file lacks may be lacking by one of the others.
+        let whole = |mistake: &Mistake| mistake.0 == (0..0);
+        if !list.iter().all(whole) {
+            list.retain(|mistake| !whole(mistake));
+        }
+        list.sort_by_key(|(span, _)| span.start);
+        let mistakes = list.into_iter().map(|(span, message)| {
+            let before = text.get(..span.start).unwrap_or(text);
+            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let place = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
+            ProtocolMistake { place: Some(place), span: Some(span), message }
+        });
+        ProtocolError { file: Some(path.to_path_buf()), mistakes: mistakes.collect() }
     })
 }
 
-fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
+fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistakes> {
     let mut known = vec![
         "name",
         "about",
@@ -59,45 +96,74 @@ fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
         "removed",
     ];
     known.extend(OPERATIONS.iter().map(|(name, _)| *name));
-    let table = Table::new(root, &known, "a protocol file")?;
-    let name = table.get("name").map(string).transpose()?.unwrap_or(name).to_owned();
-    table.get("about").map(string).transpose()?;
-    let transport =
-        table.get("transport").map(|node| word(node, &TRANSPORTS)).transpose()?.unwrap_or_default();
+    let mut mistakes = Mistakes(Table::unknown_keys(root, &known, "a protocol file"));
+    let table = Table { entries: root, span: 0..0, what: "a protocol file".to_owned() };
+    let text = |name: &str| table.get(name).map(string).transpose();
+    let pattern = |name: &str| table.get(name).map(regex).transpose();
+    let name = mistakes.keep(text("name")).flatten().unwrap_or(name).to_owned();
+    mistakes.keep(text("about"));
+    // What else is right or wrong depends on it.
+    let transport = match table.get("transport").map(|node| word(node, &TRANSPORTS)).transpose() {
+        Ok(transport) => transport.unwrap_or_default(),
+        Err(mistake) => {
+            mistakes.0.push(mistake);
+            return Err(mistakes);
+        }
+    };
     if let (Transport::Http, Some(node)) = (transport, table.get("prompt").or_else(|| table.get("deliver"))) {
-        return Err((node.span(), "is for lines: expected transport = \"line\" or \"stdio\" above".into()));
+        mistakes
+            .0
+            .push((node.span(), "is for lines: expected transport = \"line\" or \"stdio\" above".into()));
     }
     if let (Transport::Http | Transport::Line, Some(node)) = (transport, table.get("removed")) {
         let message = "is for what a process prints: expected transport = \"stdio\" above";
-        return Err((node.span(), message.into()));
+        mistakes.0.push((node.span(), message.into()));
     }
-    let removed_line = table.get("removed").map(regex).transpose()?;
-    let prompt = table.get("prompt").map(regex).transpose()?;
-    let deliver = table.get("deliver").map(shown).transpose()?;
-    let value_kind = table.get("value").map(|node| word(node, &KINDS)).transpose()?.unwrap_or_default();
-    let keep_alive = table.get("keep-alive").map(boolean).transpose()?.unwrap_or(true);
-    let leader_word = table.get("leader-word").map(string).transpose()?;
+    let removed_line = mistakes.keep(pattern("removed")).flatten();
+    let prompt = mistakes.keep(pattern("prompt")).flatten();
+    let deliver = mistakes.keep(table.get("deliver").map(shown).transpose()).flatten();
+    let value_kind = mistakes.keep(table.get("value").map(|node| word(node, &KINDS)).transpose()).flatten();
+    let keep_alive = mistakes.keep(table.get("keep-alive").map(boolean).transpose()).flatten();
+    let leader_word = mistakes.keep(text("leader-word")).flatten();
     let leader_word = leader_word.map(|text| text.trim().to_lowercase().into());
-    let mut operations = Vec::new();
-    for (name, purpose) in OPERATIONS {
-        if let Some(node) = table.get(name) {
-            if (transport, name) == (Transport::Stdio, "ready") {
-                continue;
-            }
-            if let (Transport::Http, Purpose::History | Purpose::Subscribe) = (transport, purpose) {
-                return Err((
-                    node.span(),
-                    format!("`[{name}]` is for lines: expected transport = \"line\" above"),
-                ));
-            }
-            let mut operation = match transport {
-                Transport::Http => operation(name, purpose, node)?,
-                Transport::Line | Transport::Stdio => spoken(name, purpose, node)?,
-            };
-            if let Some(sayings) = &mut operation.reading.sayings {
-                sayings.leader_word = leader_word.clone();
-            }
-            operations.push(operation);
+    let operations = mistakes.keep(operations(&table, transport, leader_word.as_ref()));
+    let ready_line = mistakes.keep(ready_line(&table, transport)).flatten();
+    if transport == Transport::Stdio && table.get("deliver").is_none() {
+        let message = "the file needs `deliver`: what a node prints when it delivers a message";
+        mistakes.0.push((0..0, message.into()));
+    }
+    let Some(operations) = operations.filter(|_| mistakes.0.is_empty()) else { return Err(mistakes) };
+    Ok(Protocol {
+        name,
+        transport,
+        deliver,
+        ready_line,
+        removed_line,
+        plain: Plain::new(prompt),
+        value_kind: value_kind.unwrap_or_default(),
+        keep_alive: keep_alive.unwrap_or(true),
+        operations,
+    })
+}
+
+fn operations(
+    table: &Table<'_, '_>,
+    transport: Transport,
+    leader_word: Option<&Arc<str>>,
+) -> Result<Vec<Operation>, Mistakes> {
+    let taught = OPERATIONS.iter().filter_map(|(name, purpose)| Some((*name, *purpose, table.get(name)?)));
+    let taught = taught.filter(|(name, ..)| (transport, *name) != (Transport::Stdio, "ready"));
+    let mut operations = Mistakes::all(taught.map(|(name, purpose, node)| match (transport, purpose) {
+        (Transport::Http, Purpose::History | Purpose::Subscribe) => {
+            let message = format!("`[{name}]` is for lines: expected transport = \"line\" above");
+            wrong(node.span(), message)
+        }
+        (Transport::Http, _) => operation(name, purpose, node),
+        (Transport::Line | Transport::Stdio, _) => spoken(name, purpose, node),
+    }))?;
+    for operation in &mut operations {
+        if let Some(sayings) = &mut operation.reading.sayings {
+            sayings.leader_word = leader_word.cloned();
         }
     }
     if operations.iter().any(|operation| operation.purpose == Purpose::Delete) {
@@ -109,40 +175,27 @@ fn root_table(root: &DeTable<'_>, name: &str) -> Result<Protocol, Mistake> {
             Transport::Line => "nothing that a load could do, such as `[publish]` or `[write]`",
             Transport::Stdio => "no `[broadcast]`",
         };
-        return Err((0..0, format!("the file teaches {expected}")));
+        return wrong(0..0, format!("the file teaches {expected}"));
     }
-    let ready_line = match (transport, table.get("ready")) {
+    if transport == Transport::Http && table.get("ready").is_none() {
+        operations.push(default_ready());
+    }
+    Ok(operations)
+}
+
+/// What a process prints when it is ready, where it prints at all.
+fn ready_line(table: &Table<'_, '_>, transport: Transport) -> Result<Option<Regex>, Mistakes> {
+    match (transport, table.get("ready")) {
         (Transport::Stdio, Some(node)) => {
             let ready = Table::of(node, &["match"], "`[ready]`")?;
-            Some(regex(ready.required("match")?)?)
+            Ok(Some(regex(ready.required("match")?)?))
         }
         (Transport::Line, None) => {
-            return Err((
-                0..0,
-                "the file needs `[ready]`: a line to which any answer is a sign of life".into(),
-            ));
+            let message = "the file needs `[ready]`: a line to which any answer is a sign of life";
+            wrong(0..0, message.to_owned())
         }
-        (Transport::Http, None) => {
-            operations.push(default_ready());
-            None
-        }
-        _ => None,
-    };
-    if let (Transport::Stdio, None) = (transport, &deliver) {
-        return Err((0..0, "the file needs `deliver`: what a node prints when it delivers a message".into()));
+        _ => Ok(None),
     }
-    let plain = Plain::new(prompt);
-    Ok(Protocol {
-        name,
-        transport,
-        deliver,
-        ready_line,
-        removed_line,
-        plain,
-        value_kind,
-        keep_alive,
-        operations,
-    })
 }
 
 /// `GET /`: whatever a server makes of that, it is a sign of life.
@@ -165,7 +218,7 @@ fn shown(node: Node<'_, '_>) -> Result<Shown, Mistake> {
 }
 
 /// An operation of a protocol that speaks in lines.
-fn spoken(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Operation, Mistake> {
+fn spoken(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Operation, Mistakes> {
     let mut known = vec!["line", "end"];
     known.extend_from_slice(match purpose {
         Purpose::Ready => &[],
@@ -181,20 +234,17 @@ fn spoken(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Op
     let line_node = table.required("line")?;
     let line = template(line_node, Spelling::Raw)?;
     if string(line_node)?.contains(['\n', '\r']) {
-        return Err((line_node.span(), "a request is one line; its end is added to it".into()));
+        return wrong(line_node.span(), "a request is one line; its end is added to it");
     }
     if matches!(purpose, Purpose::Write | Purpose::Send) && !line.names_value() {
-        return Err((
+        return wrong(
             line_node.span(),
             format!("nothing in `[{name}]` says `{{{{ value }}}}`: nothing would be sent"),
-        ));
+        );
     }
     let entry = table.get("entry").map(shown).transpose()?;
     if purpose == Purpose::History && entry.is_none() {
-        return Err((
-            node.span(),
-            "`[history]` needs `entry`: what a line that shows an entry looks like".into(),
-        ));
+        return wrong(node.span(), "`[history]` needs `entry`: what a line that shows an entry looks like");
     }
     let talk = Talk { line, end: table.get("end").map(regex).transpose()?, entry };
     let reading = reading(&table, purpose)?;
@@ -211,7 +261,7 @@ fn spoken(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Op
 }
 
 /// Where things are in an answer, and what it means.
-fn reading(table: &Table<'_, '_>, purpose: Purpose) -> Result<Reading, Mistake> {
+fn reading(table: &Table<'_, '_>, purpose: Purpose) -> Result<Reading, Mistakes> {
     let places = |name: &str| table.get(name).map(places).transpose().map(Option::unwrap_or_default);
     Ok(Reading {
         rules: rules(table.get("answer"), purpose)?,
@@ -226,7 +276,7 @@ fn reading(table: &Table<'_, '_>, purpose: Purpose) -> Result<Reading, Mistake> 
     })
 }
 
-fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Operation, Mistake> {
+fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result<Operation, Mistakes> {
     let mut known = vec!["method", "path", "headers", "body"];
     known.extend_from_slice(match purpose {
         Purpose::Ready => &[],
@@ -249,7 +299,7 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
     let path_node = table.required("path")?;
     let path_text = string(path_node)?;
     if !path_text.starts_with('/') || path_text.contains(|c: char| c.is_control()) {
-        return Err((path_node.span(), "a path starts with `/`, for instance \"/get?key={{ key }}\"".into()));
+        return wrong(path_node.span(), "a path starts with `/`, for instance \"/get?key={{ key }}\"");
     }
     let path = template(path_node, Spelling::Url)?;
     let body = table.get("body").map(|node| template(node, Spelling::Json)).transpose()?;
@@ -263,16 +313,16 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
     let templates = || headers.iter().map(|(_, value)| value).chain(body.as_ref()).chain([&path]);
     let wants_key = purpose.mutates() || purpose == Purpose::Read;
     if wants_key && !templates().any(Template::names_key) {
-        return Err((
+        return wrong(
             node.span(),
             format!("nothing in `[{name}]` says `{{{{ key }}}}`: every key would be the same"),
-        ));
+        );
     }
     if purpose == Purpose::Write && !templates().any(Template::names_value) {
-        return Err((
+        return wrong(
             node.span(),
             format!("nothing in `[{name}]` says `{{{{ value }}}}`: nothing would be written"),
-        ));
+        );
     }
     let needed: &[(&str, bool)] = match purpose {
         Purpose::Read => &[("value", reading.value.is_empty())],
@@ -283,7 +333,7 @@ fn operation(name: &'static str, purpose: Purpose, node: Node<'_, '_>) -> Result
         _ => &[],
     };
     if let Some((missing, _)) = needed.iter().find(|(_, missing)| *missing) {
-        return Err((node.span(), format!("`[{name}]` needs `{missing}`: where in the answer it is")));
+        return wrong(node.span(), format!("`[{name}]` needs `{missing}`: where in the answer it is"));
     }
     Ok(Operation { name, purpose, method, path, headers, body, talk: None, reading })
 }
@@ -308,15 +358,15 @@ fn sayings(table: &Table<'_, '_>) -> Result<Option<Box<Sayings>>, Mistake> {
     })))
 }
 
-fn rules(node: Option<Node<'_, '_>>, purpose: Purpose) -> Result<Vec<Rule>, Mistake> {
+fn rules(node: Option<Node<'_, '_>>, purpose: Purpose) -> Result<Vec<Rule>, Mistakes> {
     let Some(node) = node else { return Ok(Vec::new()) };
     let DeValue::Array(list) = node.get_ref() else {
-        return Err((node.span(), "expected rules, each begun with `[[OPERATION.answer]]`".into()));
+        return wrong(node.span(), "expected rules, each begun with `[[OPERATION.answer]]`");
     };
-    list.iter().map(|node| rule(node, purpose)).collect()
+    Mistakes::all(list.iter().map(|node| rule(node, purpose)))
 }
 
-fn rule(node: Node<'_, '_>, purpose: Purpose) -> Result<Rule, Mistake> {
+fn rule(node: Node<'_, '_>, purpose: Purpose) -> Result<Rule, Mistakes> {
     const WANTS: [&str; 4] = ["equals", "matches", "exists", "null"];
     let known = ["status", "at", "equals", "matches", "exists", "null", "body", "outcome"];
     let table = Table::of(node, &known, "an `answer` rule")?;
@@ -331,23 +381,23 @@ fn rule(node: Node<'_, '_>, purpose: Purpose) -> Result<Rule, Mistake> {
         [(name, node)] => match (*name, boolean(node)?) {
             ("exists", true) => Want::Exists,
             ("null", true) => Want::Null,
-            _ => return Err((node.span(), format!("`{name}` can only be true; leave it out otherwise"))),
+            _ => return wrong(node.span(), format!("`{name}` can only be true; leave it out otherwise")),
         },
         [_, (name, node), ..] => {
-            return Err((
+            return wrong(
                 node.span(),
                 format!("`{name}` is a second condition; a rule has one of {}", WANTS.join(", ")),
-            ));
+            );
         }
     };
     if let (true, Some((name, node))) = (places.is_empty(), wants.first()) {
-        return Err((node.span(), format!("`{name}` of what? The rule needs `at`, a place in the answer")));
+        return wrong(node.span(), format!("`{name}` of what? The rule needs `at`, a place in the answer"));
     }
     let body = table.get("body").map(regex).transpose()?;
     let outcome = table.required("outcome")?;
     let ruling = word(outcome, &RULINGS)?;
     if ruling == Ruling::Miss && purpose != Purpose::Read {
-        return Err((outcome.span(), "only a read can miss".into()));
+        return wrong(outcome.span(), "only a read can miss");
     }
     Ok(Rule { status, places, want, body, ruling })
 }
@@ -482,17 +532,24 @@ struct Table<'t, 'i> {
 }
 
 impl<'t, 'i> Table<'t, 'i> {
-    fn new(entries: &'t DeTable<'i>, known: &[&str], what: &str) -> Result<Self, Mistake> {
-        for key in entries.keys() {
-            let text: &str = key.get_ref();
-            if !known.contains(&text) {
-                return Err((key.span(), format!("{what} has no key `{text}`{}", suggest(text, known))));
-            }
+    fn new(entries: &'t DeTable<'i>, known: &[&str], what: &str) -> Result<Self, Mistakes> {
+        let unknown = Self::unknown_keys(entries, known, what);
+        if !unknown.is_empty() {
+            return Err(Mistakes(unknown));
         }
         Ok(Self { entries, span: 0..0, what: what.to_owned() })
     }
 
-    fn of(node: Node<'t, 'i>, known: &[&str], what: &str) -> Result<Self, Mistake> {
+    fn unknown_keys(entries: &DeTable<'_>, known: &[&str], what: &str) -> Vec<Mistake> {
+        let unknown = entries.keys().filter(|key| !known.contains(&&**key.get_ref()));
+        let mistake = |key: &Spanned<toml::de::DeString<'_>>| {
+            let text: &str = key.get_ref();
+            (key.span(), format!("{what} has no key `{text}`{}", suggest(text, known)))
+        };
+        unknown.map(mistake).collect()
+    }
+
+    fn of(node: Node<'t, 'i>, known: &[&str], what: &str) -> Result<Self, Mistakes> {
         Ok(Self { span: node.span(), ..Self::new(table_of(node)?, known, what)? })
     }
 

@@ -32,7 +32,7 @@ use std::time::Duration;
 pub use answer::{Answer, Purpose, ValueKind};
 pub use console::Console;
 pub use http::Address;
-pub use protocol::{Protocol, ProtocolError, Transport};
+pub use protocol::{Protocol, ProtocolError, ProtocolMistake, Transport};
 
 use crate::history::{Entry, Outcome, Value};
 use http::{Broken, Http, Reply};

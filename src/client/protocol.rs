@@ -104,7 +104,7 @@ impl Protocol {
     /// `.toml`), relative to `base_dir`.
     ///
     /// # Errors
-    /// No such built-in, an unreadable file, or a mistake in it with its line and column.
+    /// No such built-in, an unreadable file, or mistakes in it with their lines and columns.
     pub fn load(name_or_path: &str, base_dir: &Path) -> Result<Arc<Self>, ProtocolError> {
         if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
             return Self::parse(text, &PathBuf::from(format!("{name}.toml")), name).map(Arc::new);
@@ -131,7 +131,7 @@ impl Protocol {
     /// Parses a protocol file's `text`; `path` is for errors, `name` is used unless the file has a `name`.
     ///
     /// # Errors
-    /// The first mistake, with its line and column.
+    /// Every mistake, with its line and column.
     pub fn parse(text: &str, path: &Path, name: &str) -> Result<Self, ProtocolError> {
         decode::protocol(text, path, name)
     }
@@ -230,11 +230,18 @@ impl Protocol {
     }
 }
 
-/// A mistake in a protocol file, or no such protocol.
+/// Mistakes in a protocol file, or no such protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtocolError {
     /// The file, unless a built-in name was not found.
     pub file: Option<PathBuf>,
+    /// At least one, in the order of the file. Within an operation only the first is told that is no unknown key.
+    pub mistakes: Vec<ProtocolMistake>,
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtocolMistake {
     /// Line and column, from 1; columns count characters. `None` when the file could not be read.
     pub place: Option<(usize, usize)>,
     /// The bytes of the file it is about.
@@ -245,20 +252,26 @@ pub struct ProtocolError {
 
 impl ProtocolError {
     fn without_place(file: Option<PathBuf>, message: String) -> Self {
-        Self { file, place: None, span: None, message }
+        Self { file, mistakes: vec![ProtocolMistake { place: None, span: None, message }] }
     }
 }
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}:", file.display())?;
-            if let Some((line, column)) = self.place {
-                write!(f, "{line}:{column}:")?;
+        for (at, mistake) in self.mistakes.iter().enumerate() {
+            if at > 0 {
+                writeln!(f)?;
             }
-            f.write_str(" ")?;
+            if let Some(file) = &self.file {
+                write!(f, "{}:", file.display())?;
+                if let Some((line, column)) = mistake.place {
+                    write!(f, "{line}:{column}:")?;
+                }
+                f.write_str(" ")?;
+            }
+            f.write_str(&mistake.message)?;
         }
-        f.write_str(&self.message)
+        Ok(())
     }
 }
 

@@ -59,6 +59,24 @@ fn what_the_readme_shows_is_true() {
 }
 
 #[test]
+fn mistakes_are_told_all_at_once() {
+    let text = "valeu = 'text'\nkeep-alive = 3\n[read]\npath = '/{{ kye }}'\nvalue = '/v'\n[[read.answer]]\nstatus = 404\noutcome = 'mis'\n\
+                [write]\npath = '/{{ key }}'\nbdy = '1'\nmehtod = 'PUT'\n";
+    let error = parse(text).unwrap_err();
+    let told: Vec<&str> = error.lines().map(|line| line.split(';').next().unwrap()).collect();
+    assert_eq!(
+        told,
+        [
+            "my.toml:1:1: a protocol file has no key `valeu`",
+            "my.toml:2:14: expected true or false, found integer",
+            "my.toml:4:8: there is no `kye` in a template",
+            "my.toml:11:1: `[write]` has no key `bdy`",
+            "my.toml:12:1: `[write]` has no key `mehtod`",
+        ]
+    );
+}
+
+#[test]
 fn mistakes_are_told_with_their_place_and_the_nearest_word() {
     let cases = [
         ("[raed]\npath = '/'\n", "my.toml:1:2: a protocol file has no key `raed`; did you mean `read`?"),

@@ -136,10 +136,13 @@ fn judge_protocol(text: &[u8], _: u64) -> bool {
             true
         }
         Err(error) => {
-            assert!(!error.message.is_empty(), "refused without a reason");
-            let (line, column) = error.place.unwrap_or_else(|| panic!("no place: {error}"));
-            assert!(line > 0 && column > 0, "{error}");
-            assert!(error.span.is_none_or(|span| span.end <= text.len()));
+            assert!(!error.mistakes.is_empty(), "refused without a mistake");
+            for mistake in &error.mistakes {
+                assert!(!mistake.message.is_empty(), "refused without a reason");
+                let (line, column) = mistake.place.unwrap_or_else(|| panic!("no place: {error}"));
+                assert!(line > 0 && column > 0, "{error}");
+                assert!(mistake.span.as_ref().is_none_or(|span| span.end <= text.len()));
+            }
             false
         }
     }

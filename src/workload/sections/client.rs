@@ -88,11 +88,11 @@ fn protocol(field: &Field<'_>, beside: &Path) -> Option<(String, Arc<Protocol>)>
     match Protocol::load(name, beside) {
         Ok(protocol) => Some((name.to_owned(), protocol)),
         Err(error) => {
-            field.fail_help(
-                "names a protocol file with a mistake in it",
-                "this file",
-                Some(error.to_string()),
-            );
+            let title = match error.mistakes.len() {
+                1 => "names a protocol file with a mistake in it",
+                _ => "names a protocol file with mistakes in it",
+            };
+            field.fail_help(title, "this file", Some(error.to_string()));
             None
         }
     }

@@ -101,8 +101,7 @@ impl Found {
     }
 
     fn beside(&self) -> Beside<'_> {
-        let nodes: Vec<&str> = self.results.nodes.iter().map(|node| node.id.as_str()).collect();
-        Beside::read(&self.folder, &nodes, self.history.as_ref())
+        Beside::read(&self.folder, &self.results, self.history.as_ref())
     }
 }
 

@@ -107,8 +107,7 @@ pub fn run(workload: &Workload, options: &Options) -> io::Result<Finished> {
         Results::build(&history, checked, facts(workload, options, &folder, started, began, outcome));
     results.write(&folder.results())?;
     std::fs::write(folder.junit(), junit::render(&results))?;
-    let nodes: Vec<&str> = workload.cluster.nodes.iter().map(|node| node.as_str()).collect();
-    let beside = page::Beside::read(folder.root(), &nodes, Some(&history));
+    let beside = page::Beside::read(folder.root(), &results, Some(&history));
     std::fs::write(folder.page(), page::render(&results, &beside))?;
     Ok(Finished { folder, results, interrupted })
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::messages::Messages;
 use crate::history::History;
+use crate::report::Results;
 
 /// How much of a log's end is shown, in bytes.
 const LOG_BYTES: u64 = 192 << 10;
@@ -26,7 +27,7 @@ pub struct Beside<'a> {
     pub logs: Vec<NodeLog>,
     /// The workload as it was run, in TOML.
     pub workload: Option<String>,
-    /// What passed over the links.
+    /// What passed over the links, where a proof is drawn.
     pub messages: Messages,
 }
 
@@ -42,19 +43,29 @@ pub struct NodeLog {
 }
 
 impl<'a> Beside<'a> {
-    /// What is in a run's `folder`; `nodes` are the nodes' ids. A file that cannot be read is taken as absent: the page
-    /// is the better for whatever there is.
-    pub fn read(folder: &Path, nodes: &[&str], history: Option<&'a History>) -> Self {
+    /// What is in a run's `folder` that its page shows. A file that cannot be read is taken as absent: the page is the
+    /// better for whatever there is.
+    pub fn read(folder: &Path, results: &Results, history: Option<&'a History>) -> Self {
+        let nodes: Vec<&str> = results.nodes.iter().map(|node| node.id.as_str()).collect();
+        let mut beside = Self::logs(folder, &nodes);
+        beside.history = history;
+        // Only proofs are drawn with messages.
+        if results.checks.iter().any(|check| !check.violations.is_empty()) {
+            beside.messages = messages(&folder.join("messages.csv"), &nodes).unwrap_or_default();
+        }
+        beside
+    }
+
+    fn logs(folder: &Path, nodes: &[&str]) -> Self {
         let limit = LOG_BYTES.min(ALL_LOG_BYTES / nodes.len().max(1) as u64);
         let log = |node: &&str| {
             let (text, left_out) = tail(&folder.join("nodes").join(format!("{node}.log")), limit).ok()?;
             Some(NodeLog { node: (*node).to_owned(), text, left_out })
         };
         Beside {
-            history,
             logs: nodes.iter().filter(|node| is_name(node)).filter_map(log).collect(),
             workload: head(&folder.join("workload.toml")).ok(),
-            messages: messages(&folder.join("messages.csv"), nodes).unwrap_or_default(),
+            ..Beside::default()
         }
     }
 }
@@ -118,7 +129,7 @@ mod tests {
         std::fs::write(folder.path().join("secret.log"), "no").unwrap();
         std::os::unix::fs::symlink("../secret.log", nodes.join("D.log")).unwrap();
         nix::unistd::mkfifo(&nodes.join("E.log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let beside = Beside::read(folder.path(), &["A", "B", "C", "D", "E", "../secret"], None);
+        let beside = Beside::logs(folder.path(), &["A", "B", "C", "D", "E", "../secret"]);
         let names: Vec<&str> = beside.logs.iter().map(|log| log.node.as_str()).collect();
         assert_eq!(names, ["A", "B"]);
         let long = &beside.logs[0];

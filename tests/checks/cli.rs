@@ -1,7 +1,8 @@
 //! `harness check` as a command.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::build::{Build, history};
 
@@ -32,6 +33,43 @@ fn good() -> Build {
         .write(0, "A", ("k", 1), "8A", [100, 110])
         .read(0, "A", ("k", Some(1)), "8A", [120, 130])
         .restart("B", 200, 300)
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_read_to_its_end() {
+    let ours = good().ends(&[("k", 1, "8A")], &[], &[("k", 1, "8A")]).text();
+    let edn = "{:process 0, :type :invoke, :f :write, :value 1}\n{:process 0, :type :ok, :f :write, :value 1}\n\
+               {:process 1, :type :invoke, :f :read, :value nil}\n{:process 1, :type :ok, :f :read, :value 2}\n";
+    let pipe = |text: String, file: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        let command = command
+            .arg("check")
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        let _ = writer.join().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    };
+    for file in ["-", "/dev/stdin"] {
+        let said = pipe(ours.clone(), file);
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        assert!(said.out.contains("diverged: k "), "{}", said.out);
+        let said = pipe(edn.to_owned(), file);
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        let name = if file == "-" { "standard input" } else { file };
+        assert!(said.out.starts_with(&format!("{name}: 2 operations (jepsen-edn)")), "{}", said.out);
+        let said = pipe(String::new(), file);
+        assert_eq!(
+            (said.code, &*said.err),
+            (2, &*format!("error: {name}: the file is empty: expected a history\n"))
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Args, Judged};
+use super::{Args, Input, Judged};
 use crate::check::ladder::{self, Ladder};
 use crate::check::models::{Doubt, Initial, Model};
 use crate::check::plain::{self, Answer, PlainCheck, Proof, Question};
@@ -34,9 +34,11 @@ impl Foreign {
     ///
     /// # Errors
     /// For people, with file and line.
-    pub(super) fn read(args: &Args, file: &Path, format: Option<Format>) -> Result<Self, String> {
-        let calls =
-            import::read(file, import::Options { format, keyed: None }).map_err(|error| error.to_string())?;
+    pub(super) fn read(args: &Args, file: &Input, format: Option<Format>) -> Result<Self, String> {
+        let name = file.name().display().to_string();
+        let content = file.read().map_err(|error| format!("{name}: cannot be read: {error}"))?;
+        let calls = import::read_from(content, file.name(), import::Options { format, keyed: None })
+            .map_err(|error| error.to_string())?;
         let (told, doubt) = match args.model {
             Some(model) => (Ok(model), None),
             None => match Model::infer_read_as(&calls, format) {
@@ -49,7 +51,6 @@ impl Foreign {
             initial: args.initial.clone().unwrap_or_default(),
             budget: args.budget(),
         };
-        let name = file.display().to_string();
         Ok(Foreign { name, calls, format, given: args.model, told, doubt, question })
     }
 

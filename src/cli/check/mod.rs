@@ -4,6 +4,7 @@
 //! has operations, and the plain checks judge it ([`foreign`]). Which it is the file's content tells.
 
 mod foreign;
+mod input;
 pub(super) mod recorded;
 
 use std::io::{self, Write as _};
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value as Json, json};
 
 use self::foreign::Foreign;
+use self::input::Input;
 use super::{EXIT_INVALID, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID};
 use crate::check::linearizability::Budget;
 use crate::check::models::{Initial, Model};
@@ -44,7 +46,7 @@ multi-register; add: set or counter, by the values read.
 Exit codes: 0 all required checks valid, 1 a violation, 2 bad usage or an unreadable history, 3 a required check is \
 unknown. Of several files the worst counts.")]
 pub struct Args {
-    /// Histories: history.jsonl, a run's folder, or another tool's file
+    /// Histories: history.jsonl, a run's folder, another tool's file, or `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Run only these checks, all required
@@ -101,10 +103,9 @@ pub fn main(args: &Args) -> ExitCode {
     let mut out = io::stdout().lock();
     let (mut worst, mut unreadable) = (Verdict::Valid, false);
     for file in &args.files {
-        // A run's folder stands for the history in it.
-        let inside = file.join("history.jsonl");
-        let file = if file.is_dir() { &inside } else { file };
-        let judged = match judge(args, file) {
+        let input = Input::open(file).map_err(|error| format!("{}: cannot be read: {error}", file.display()));
+        let (input, judged) = match input.and_then(|input| judge(args, &input).map(|judged| (input, judged)))
+        {
             Ok(judged) => judged,
             Err(error) => {
                 eprintln!("error: {error}");
@@ -114,7 +115,7 @@ pub fn main(args: &Args) -> ExitCode {
         };
         worst = worst.max(judged.verdict);
         // A reader that has seen enough (`| head`) is no failure; the exit code still tells the verdict.
-        let _ = out.write_all(shown(args, file, judged).as_bytes());
+        let _ = out.write_all(shown(args, input.name(), judged).as_bytes());
     }
     let _ = out.flush();
     if unreadable { EXIT_USAGE.into() } else { exit_code(worst).into() }
@@ -124,13 +125,15 @@ pub fn main(args: &Args) -> ExitCode {
 ///
 /// # Errors
 /// For people, with the file's name.
-fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
-    let (sniffed, ours) = import::sniff_file(file).map_err(|error| error.to_string())?;
+fn judge(args: &Args, file: &Input) -> Result<Judged, String> {
+    let beginning =
+        file.read().map_err(|error| format!("{}: cannot be read: {error}", file.name().display()))?;
+    let (sniffed, ours) = import::sniff(beginning, file.name()).map_err(|error| error.to_string())?;
     let format = args.format.or(sniffed);
     if ours && format == Some(Format::Jsonl) {
         return recorded::judge(args, file);
     }
-    let name = file.display();
+    let name = file.name().display();
     if let Some(check) = args.check.iter().find(|name| plain::find(name).is_none()) {
         return Err(format!(
             "{name}: `{check}` needs a history recorded by harness: this one has operations only, no nodes, versions or faults\n\
@@ -147,7 +150,7 @@ fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
     let style = Style::stdout();
     let mut judged = Judged {
         verdict: Verdict::Valid,
-        text: foreign.head(file, &style),
+        text: foreign.head(file.name(), &style),
         checks: Vec::new(),
         more: foreign.facts(),
     };

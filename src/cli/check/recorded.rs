@@ -1,11 +1,12 @@
 //! Histories that our own runs recorded: every check there is, with nodes, versions and faults.
 
+use std::io::BufReader;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::foreign::Foreign;
-use super::{Args, Judged};
+use super::{Args, Input, Judged};
 use crate::check::models::Model;
 use crate::check::plain::{self, Proof, Question};
 use crate::check::{self, CHECKS, CheckMode, CheckResult, OF_OBJECTS, Verdict, Violation};
@@ -23,7 +24,7 @@ const DRAWN: usize = 3;
 ///
 /// # Errors
 /// For people, with the file's name.
-pub(super) fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
+pub(super) fn judge(args: &Args, file: &Input) -> Result<Judged, String> {
     let style = Style::stdout();
     let modelled = args.model.is_some() || args.initial.is_some();
     let (of_operations, of_history): (Vec<String>, Vec<String>) = args
@@ -34,7 +35,7 @@ pub(super) fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
     if modelled && of_operations.is_empty() && !args.ladder {
         return Err(format!(
             "{}: --model and --initial are for checks of operations: name one with --check, or add --ladder",
-            file.display()
+            file.name().display()
         ));
     }
     let mut judged =
@@ -47,7 +48,7 @@ pub(super) fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
     }
     let foreign = Foreign::read(args, file, Some(Format::Jsonl))?;
     match judged.text.is_empty() {
-        true => judged.text = foreign.head(file, &style),
+        true => judged.text = foreign.head(file.name(), &style),
         false => judged.text.push_str(&format!("\n{}", foreign.model_line(&style))),
     }
     judged.more = foreign.facts();
@@ -60,12 +61,15 @@ pub(super) fn judge(args: &Args, file: &Path) -> Result<Judged, String> {
 
 fn on_history(
     args: &Args,
-    file: &Path,
+    file: &Input,
     names: &[String],
     judged: &mut Judged,
     style: &Style,
 ) -> Result<(), String> {
-    let mut history = reader::read(file).map_err(|error| error.to_string())?;
+    let content =
+        file.read().map_err(|error| format!("{}: cannot be read: {error}", file.name().display()))?;
+    let content = BufReader::with_capacity(1 << 18, content);
+    let mut history = reader::read_from(content, file.name()).map_err(|error| error.to_string())?;
     if let Some(durability) = &args.durability {
         history.contract.durability = named_durability(durability);
     }
@@ -75,7 +79,7 @@ fn on_history(
     judged.verdict = verdicts.max().unwrap_or(Verdict::Unknown);
     judged.checks = checked.iter().map(check_json).collect();
     let pictures = pictures(&history, &checked, style);
-    judged.text = show_text(file, &history, checked, style) + &pictures;
+    judged.text = show_text(file.name(), &history, checked, style) + &pictures;
     Ok(())
 }
 

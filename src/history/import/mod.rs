@@ -220,7 +220,15 @@ fn open(path: &Path) -> Result<File, ImportError> {
 /// # Errors
 /// [`ImportError::Io`].
 pub fn sniff_file(path: &Path) -> Result<(Option<Format>, bool), ImportError> {
-    let mut bytes = Bytes::new(open(path)?);
+    sniff(open(path)?, path)
+}
+
+/// As [`sniff_file`], of anything; `path` is only for messages.
+///
+/// # Errors
+/// [`ImportError::Io`].
+pub fn sniff(input: impl Read, path: &Path) -> Result<(Option<Format>, bool), ImportError> {
+    let mut bytes = Bytes::new(input);
     let head = bytes.head();
     let format = Format::sniff(head);
     let ours = format == Some(Format::Jsonl) && is_ours(head);

@@ -21,7 +21,7 @@ use super::clock::Clock;
 use super::conduit;
 use super::connection;
 use super::error::Trouble;
-use super::face::{self, Face};
+use super::face::Face;
 use super::flows::Flows;
 use super::lane::{Lane, Pair};
 use super::lock;
@@ -234,8 +234,7 @@ impl Core {
         };
         match (link.face.is_open(), wanted) {
             (false, true) => {
-                let opened =
-                    face::bound(link.address).and_then(|socket| self.open_face(link, &mut carried, socket));
+                let opened = self.open_face(link, &mut carried, |face| face.open_at(link.address));
                 if let Err(error) = opened {
                     let wildcard = lock(&link.port.datagrams).now.is_some_and(|now| now.wildcard);
                     self.trouble(self.cannot_listen(link, &error, wildcard));
@@ -246,10 +245,15 @@ impl Core {
         }
     }
 
-    /// Has the link receive datagrams at `socket`.
-    pub fn open_face(self: &Arc<Self>, link: &Link, carried: &mut bool, socket: Socket) -> io::Result<()> {
+    /// Has the link receive datagrams.
+    pub fn open_face(
+        self: &Arc<Self>,
+        link: &Link,
+        carried: &mut bool,
+        open: impl FnOnce(&Face) -> io::Result<()>,
+    ) -> io::Result<()> {
         let _runtime = self.handle.enter();
-        link.face.open(socket)?;
+        open(&link.face)?;
         if !*carried {
             *carried = true;
             conduit::serve(self, &link.face, &format!("port {}", link.port.place));

@@ -8,7 +8,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as Plain};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Context, Poll, Waker};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -72,15 +72,24 @@ impl Face {
 
     /// To be called within the network's runtime.
     pub fn open(&self, socket: Socket) -> io::Result<()> {
-        let socket = UdpSocket::from_std(Plain::from(socket))?;
-        *self.socket.write().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        *self.write() = Some(UdpSocket::from_std(Plain::from(socket))?);
+        self.wake();
+        Ok(())
+    }
+
+    /// As [`Self::open`], with a socket bound to `address`.
+    pub fn open_at(&self, address: SocketAddr) -> io::Result<()> {
+        // Under the lock: what is sent posthumously at this moment needs the address as well.
+        let mut place = self.write();
+        *place = Some(UdpSocket::from_std(Plain::from(bound(address)?))?);
+        drop(place);
         self.wake();
         Ok(())
     }
 
     /// Its address is free when this returns.
     pub fn close(&self) {
-        drop(self.socket.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.write().take());
         self.wake();
     }
 
@@ -92,6 +101,10 @@ impl Face {
 
     fn read(&self) -> RwLockReadGuard<'_, Option<UdpSocket>> {
         self.socket.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Option<UdpSocket>> {
+        self.socket.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next datagram that was sent to it, and by whom. Pending for ever while it is closed.
@@ -112,19 +125,27 @@ impl Face {
 
     /// Sends as the node it stands for. `None`: it is closed.
     pub fn send(&self, bytes: &[u8], to: SocketAddr) -> Option<io::Result<usize>> {
-        // Not by way of tokio, which takes a new socket for one that cannot be written to.
-        self.read().as_ref().map(|socket| SockRef::from(socket).send_to(bytes, &to.into()))
+        self.read().as_ref().map(|socket| send_by(socket, bytes, to))
     }
 
-    /// Sends once although it is closed: what a node sent before it died is still on its way, and comes from where it was.
+    /// Sends although it is closed: what a node sent before it died is still on its way, and comes from where it was.
     pub fn send_posthumously(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
         let Real::Port(_, address) = &self.real else { return Err(io::ErrorKind::NotConnected.into()) };
-        bound(*address)?.send_to(bytes, &to.into())
+        // Nobody may find the address taken who opens it meanwhile; and somebody may just have.
+        match &*self.write() {
+            Some(socket) => send_by(socket, bytes, to),
+            None => bound(*address)?.send_to(bytes, &to.into()),
+        }
     }
 
     pub fn touch(&self, now_ms: u64) {
         self.used_ms.store(now_ms, Relaxed);
     }
+}
+
+/// Not by way of tokio, which takes a new socket for one that cannot be written to.
+fn send_by(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+    SockRef::from(socket).send_to(bytes, &to.into())
 }
 
 /// A datagram socket bound to `address`.
@@ -135,4 +156,40 @@ pub(super) fn bound(address: SocketAddr) -> io::Result<Socket> {
     let _ = socket.set_recv_buffer_size(RECEIVED);
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn a_face_opens_whatever_is_sent_posthumously_meanwhile() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _inside = runtime.enter();
+        let receiver = Plain::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let to = receiver.local_addr().unwrap();
+        // A port that is free there, and stays so: nobody else has this address.
+        let host =
+            if cfg!(target_os = "linux") { Ipv4Addr::new(127, 203, 0, 113) } else { Ipv4Addr::LOCALHOST };
+        let address = bound((host, 0).into()).unwrap().local_addr().unwrap().as_socket().unwrap();
+        let port = Arc::new(Port::new(0, address.port()));
+        let face = Face::new(0, 1, Real::Port(port, address));
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    face.send_posthumously(b"late", to).unwrap();
+                }
+            });
+            let opened = (0..2_000).try_for_each(|_| {
+                face.open_at(address)?;
+                face.close();
+                Ok::<_, io::Error>(())
+            });
+            over.store(true, Relaxed);
+            opened.unwrap();
+        });
+    }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use regex::Regex;
 use serde_json::Value as Json;
 
@@ -103,6 +104,8 @@ impl Answer {
 pub(super) enum Place {
     /// A JSON pointer (RFC 6901). The empty one is the whole body, where that is a bare number, string or null.
     Pointer(Pointer),
+    /// A JSON pointer to a string in base64 (RFC 4648 §4) of some text, which is what counts.
+    Base64(Pointer),
     /// The first group of a regular expression over the body as text, or all it matched when it has no group.
     Regex(Regex),
 }
@@ -277,6 +280,10 @@ fn find<'b>(
             .filter(|json| matches!(json, Json::Null | Json::Number(_) | Json::String(_)))
             .map(Cow::Borrowed),
         Place::Pointer(pointer) => pointer.find(json?).map(Cow::Borrowed),
+        Place::Base64(pointer) => {
+            let bytes = BASE64_STANDARD.decode(pointer.find(json?)?.as_str()?).ok()?;
+            Some(Cow::Owned(Json::from(String::from_utf8(bytes).ok()?)))
+        }
         Place::Regex(regex) => {
             let found = regex.captures(text?)?;
             let group = found.get(1).or_else(|| found.get(0))?;
@@ -441,7 +448,7 @@ impl Reading {
         let json = body.json.as_ref().ok_or("the answer is no JSON")?;
         let mut found = self.entries.iter().filter_map(|place| match place {
             Place::Pointer(pointer) => pointer.find(json),
-            Place::Regex(_) => None,
+            Place::Base64(_) | Place::Regex(_) => None,
         });
         let entries = found.find(|found| found.is_object() || found.is_array());
         let entries = entries.ok_or("the answer has no map of keys")?;

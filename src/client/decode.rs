@@ -441,6 +441,9 @@ fn place(node: Node<'_, '_>) -> Result<Place, Mistake> {
     if text.is_empty() || text.starts_with('/') {
         return Ok(Place::Pointer(Pointer::new(text)));
     }
+    if let Some(pointer) = text.strip_prefix("base64:").filter(|pointer| pointer.starts_with('/')) {
+        return Ok(Place::Base64(Pointer::new(pointer)));
+    }
     let message = format!(
         "`{text}` is no place in an answer: expected a JSON pointer (\"/{text}\"), or a regular expression (\"re:…\")"
     );

@@ -35,6 +35,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("broadcast", include_str!("../../workloads/protocols/broadcast.toml")),
     ("pubsub", include_str!("../../workloads/protocols/pubsub.toml")),
     ("quorum-snake", include_str!("../../workloads/protocols/quorum-snake.toml")),
+    ("etcd", include_str!("../../workloads/protocols/etcd.toml")),
 ];
 
 /// The operations a protocol file may teach: name and what each is for. A new one is a line here.

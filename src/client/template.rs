@@ -2,6 +2,7 @@
 //!
 //! A request is made for every operation, so this is a list of segments to append and not a template engine.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use strsim::damerau_levenshtein;
 
 use super::Request;
@@ -34,11 +35,13 @@ pub enum Spelling {
     Json,
     /// As it is.
     Raw,
+    /// In base64 (RFC 4648 §4, padded): in JSON or a header, for systems whose keys and values are bytes.
+    Base64,
 }
 
 const SLOTS: [(&str, Slot); 3] = [("key", Slot::Key), ("value", Slot::Value), ("token", Slot::Token)];
-const SPELLINGS: [(&str, Spelling); 3] =
-    [("url", Spelling::Url), ("json", Spelling::Json), ("raw", Spelling::Raw)];
+const SPELLINGS: [(&str, Spelling); 4] =
+    [("url", Spelling::Url), ("json", Spelling::Json), ("raw", Spelling::Raw), ("base64", Spelling::Base64)];
 
 impl Template {
     /// Nothing but `text`.
@@ -128,6 +131,7 @@ fn word(out: &mut Vec<u8>, word: &str, spelling: Spelling) {
         Spelling::Json => string_json(out, word),
         Spelling::Url => percent(out, word.as_bytes()),
         Spelling::Raw => out.extend_from_slice(word.as_bytes()),
+        Spelling::Base64 => out.extend_from_slice(BASE64_STANDARD.encode(word).as_bytes()),
     }
 }
 
@@ -137,9 +141,16 @@ fn plain(out: &mut Vec<u8>, value: &Value, spelling: Spelling) {
         Value::Text(text) => out.extend_from_slice(text.as_bytes()),
         other => value_json(out, other),
     }
-    if spelling == Spelling::Url {
-        let text = out.split_off(start);
-        percent(out, &text);
+    match spelling {
+        Spelling::Json | Spelling::Raw => {}
+        Spelling::Url => {
+            let text = out.split_off(start);
+            percent(out, &text);
+        }
+        Spelling::Base64 => {
+            let text = out.split_off(start);
+            out.extend_from_slice(BASE64_STANDARD.encode(text).as_bytes());
+        }
     }
 }
 
@@ -183,6 +194,11 @@ mod tests {
         );
         assert_eq!(rendered("{{ value }}", Spelling::Json, "k", &text), r#""a \"b\"""#);
         assert_eq!(rendered("{{ token }} {{ token | url }}", Spelling::Raw, "k", &text), "7 é 7%20%C3%A9");
+        let both = "{\"key\": \"{{ key | base64 }}\", \"value\": \"{{ value | base64 }}\"}";
+        assert_eq!(
+            rendered(both, Spelling::Json, "k12", &Value::int(17)),
+            r#"{"key": "azEy", "value": "MTc="}"#
+        );
         assert_eq!(rendered("{ not a slot }", Spelling::Json, "k", &text), "{ not a slot }");
     }
 

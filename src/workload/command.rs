@@ -56,8 +56,12 @@ pub fn find_command(word: &str, bases: &[&Path], path: Option<&OsStr>) -> Result
 /// For a known interpreter, the script it is given must exist: the commonest slip of all.
 ///
 /// # Errors
-/// The script is not to be found in any of `bases`.
-pub fn check_script(argv: &[String], bases: &[&Path]) -> Result<(), CommandError> {
+/// The script is not to be found in any of `bases`, nor among what a node `finds` of its own where it starts.
+pub fn check_script(
+    argv: &[String],
+    bases: &[&Path],
+    finds: impl Fn(&str) -> bool,
+) -> Result<(), CommandError> {
     const INTERPRETERS: &[&str] =
         &["python", "python3", "pypy3", "node", "ruby", "perl", "bash", "sh", "php", "lua"];
     let [program, script, ..] = argv else { return Ok(()) };
@@ -68,7 +72,7 @@ pub fn check_script(argv: &[String], bases: &[&Path]) -> Result<(), CommandError
         return Ok(());
     }
     // An option may swallow what follows it; then it cannot be said which word is the script.
-    if script.starts_with('-') {
+    if script.starts_with('-') || finds(script) {
         return Ok(());
     }
     let candidates: Vec<PathBuf> = bases.iter().map(|base| base.join(script)).collect();
@@ -85,8 +89,8 @@ pub fn check_script(argv: &[String], bases: &[&Path]) -> Result<(), CommandError
 /// Makes the words that name files or folders absolute, because nodes start in a directory of their own; also behind
 /// `=` in an option (`--config=etc/a.yaml`). A word counts when it has a `/` or a `.` in it and there is something of
 /// that name in one of `bases`: a folder that happens to be called `A` does not change `--id A`. `.` and `..` are left
-/// alone, and so is what is in `copied`: a node finds its own copy of that where it starts, and that copy is meant.
-pub fn absolute_words(argv: &mut [String], bases: &[&Path], copied: Option<&Path>) {
+/// alone, and so is what a node `finds` of its own where it starts: that is meant.
+pub fn absolute_words(argv: &mut [String], bases: &[&Path], finds: impl Fn(&str) -> bool) {
     for (index, word) in argv.iter_mut().enumerate() {
         let at = if word.starts_with('-') { word.find('=').map_or(word.len(), |at| at + 1) } else { 0 };
         let (option, name) = word.split_at(at);
@@ -94,7 +98,7 @@ pub fn absolute_words(argv: &mut [String], bases: &[&Path], copied: Option<&Path
         if name.starts_with('/') || !is_path || name == "." || name == ".." {
             continue;
         }
-        if copied.is_some_and(|copied| copied.join(name).exists()) {
+        if finds(name) {
             continue;
         }
         let found = bases.iter().map(|base| base.join(name)).find(|candidate| candidate.exists());
@@ -165,10 +169,12 @@ mod tests {
     fn scripts_must_exist() {
         let folder = folder();
         let argv = |script: &str| vec!["/usr/bin/python3.12".to_owned(), script.to_owned()];
-        assert!(check_script(&argv("node.py"), &[folder.path()]).is_ok());
-        let error = check_script(&argv("nod.py"), &[folder.path()]).unwrap_err();
+        let none = |_: &str| false;
+        assert!(check_script(&argv("node.py"), &[folder.path()], none).is_ok());
+        assert!(check_script(&argv("nod.py"), &[folder.path()], |name| name == "nod.py").is_ok());
+        let error = check_script(&argv("nod.py"), &[folder.path()], none).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `node.py`?"));
-        assert!(check_script(&argv("-m"), &[folder.path()]).is_ok());
+        assert!(check_script(&argv("-m"), &[folder.path()], none).is_ok());
     }
 
     #[test]
@@ -177,9 +183,9 @@ mod tests {
         let mut argv =
             ["pythong", "node.py", "--port", "8000", "missing.py", "./notes.txt"].map(String::from);
         let mut own = argv.clone();
-        absolute_words(&mut own, &[folder.path()], Some(folder.path()));
+        absolute_words(&mut own, &[folder.path()], |name| folder.path().join(name).exists());
         assert_eq!(own, argv, "what is copied is found in the copy");
-        absolute_words(&mut argv, &[folder.path()], None);
+        absolute_words(&mut argv, &[folder.path()], |_| false);
         assert_eq!(argv[0], "pythong");
         assert!(Path::new(&argv[1]).is_absolute());
         assert_eq!(argv[4], "missing.py");

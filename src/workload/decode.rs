@@ -299,7 +299,7 @@ fn check_templates<'a>(
         let Some(command) = section.field("command") else { return };
         match render_with(cluster, vars, index, &facts) {
             Ok(node) => {
-                if let Err(error) = check_command(&node, &bases) {
+                if let Err(error) = check_command(cluster, &node, &bases) {
                     let title = format!("cannot be run: {}", error.message);
                     let culprit = variable_with(&command, vars, root, &error.word).unwrap_or(command);
                     culprit.fail(title, error.hint.unwrap_or_default());

@@ -78,8 +78,15 @@ pub fn render_node(
     let mut node = render_with(&workload.cluster, &workload.vars, node_index, facts)?;
     let bases = bases(&workload.cluster, &workload.file);
     let bases: Vec<&Path> = bases.iter().map(PathBuf::as_path).collect();
-    absolute_words(&mut node.argv, &bases, own_copy(&workload.cluster).map(PathBuf::as_path));
+    let RenderedNode { argv, files, .. } = &mut node;
+    absolute_words(argv, &bases, |name| is_own(&workload.cluster, files, name));
     Ok(node)
+}
+
+/// Whether a node finds a file of that name where it starts: in its copy, or among what is written for it.
+fn is_own(cluster: &ClusterSpec, files: &BTreeMap<String, String>, name: &str) -> bool {
+    let written = || files.contains_key(name.strip_prefix("./").unwrap_or(name));
+    cluster.cwd.is_none() && (written() || cluster.copy.as_ref().is_some_and(|copy| copy.join(name).exists()))
 }
 
 /// The folder that a node starts in a copy of.
@@ -170,6 +177,7 @@ pub(super) fn render_with(
 
 /// Whether the rendered command can be run.
 pub(super) fn check_command(
+    cluster: &ClusterSpec,
     node: &RenderedNode,
     bases: &[PathBuf],
 ) -> Result<(), super::command::CommandError> {
@@ -177,7 +185,7 @@ pub(super) fn check_command(
     let path = node.env.get("PATH").map(OsString::from).or_else(|| std::env::var_os("PATH"));
     let Some(program) = node.argv.first() else { return Ok(()) };
     find_command(program, &bases, path.as_deref())?;
-    check_script(&node.argv, &bases)
+    check_script(&node.argv, &bases, |name| is_own(cluster, &node.files, name))
 }
 
 /// This binary, quoted for a command line.

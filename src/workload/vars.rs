@@ -194,6 +194,6 @@ fn with_absolute_files(value: String) -> String {
         return value;
     };
     let before = words.clone();
-    absolute_words(&mut words, &[&here], None);
+    absolute_words(&mut words, &[&here], |_| false);
     if words == before { value } else { shell_words::join(words) }
 }

@@ -1,11 +1,13 @@
 //! How answers of nodes written in many styles are read by the built-in protocol.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
-use harness::client::{Answer, Client, Request};
+use harness::client::{Answer, Client, Protocol, Request};
 use harness::history::{Number, Outcome, Value, Version};
 
-use crate::serve::{PATIENT, answering, both, http, lab2};
+use crate::serve::{PATIENT, answering, both, http, lab2, read, request, server, write};
 
 async fn answers(bytes: Vec<u8>) -> (Answer, Answer) {
     both(answering(bytes), PATIENT).await
@@ -203,4 +205,31 @@ async fn a_node_without_snapshots_says_so() {
     }
     let ill = snapshot(http(500, "")).await;
     assert_eq!((ill.outcome, ill.unsupported), (Outcome::Fail, false));
+}
+
+#[tokio::test]
+async fn values_in_base64_are_the_text_they_stand_for() {
+    let etcd = Protocol::load("etcd", Path::new(".")).unwrap();
+    let header = r#""header":{"cluster_id":"1","member_id":"2","revision":"3","raft_term":"4"}"#;
+    let found = format!(r#"{{{header},"kvs":[{{"key":"azE=","value":"MTc="}}],"count":"1"}}"#);
+    let cases = [
+        (200, found, Outcome::Ok, Value::int(17)),
+        (200, format!("{{{header}}}"), Outcome::Ok, Value::Nil),
+        (200, format!(r#"{{{header},"kvs":[{{"value":"not base64"}}]}}"#), Outcome::Fail, Value::Nil),
+        (503, r#"{"error":"etcdserver: no leader","code":14}"#.to_owned(), Outcome::Fail, Value::Nil),
+    ];
+    for (status, body, outcome, value) in cases {
+        let mut client = Client::new(Arc::clone(&etcd), answering(http(status, &body)), PATIENT);
+        let read = read(&mut client).await;
+        assert_eq!((read.outcome, &read.value), (outcome, &value), "{body}: {read:?}");
+    }
+    let (asked, told) = std::sync::mpsc::channel();
+    let address = server(move |_, mut stream| {
+        let _ = asked.send(request(&mut stream));
+        let _ = stream.write_all(&http(200, "{}"));
+    });
+    let written = write(&mut Client::new(etcd, address, PATIENT)).await;
+    assert_eq!(written.outcome, Outcome::Ok);
+    let request = told.recv().unwrap().unwrap();
+    assert!(request.ends_with(r#"{"key": "azE=", "value": "MTc="}"#), "{request}");
 }

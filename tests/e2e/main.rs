@@ -10,6 +10,7 @@ mod bundled;
 mod crash;
 mod datagrams;
 mod deliveries;
+mod etcd;
 mod grade;
 mod hostile;
 mod jail;

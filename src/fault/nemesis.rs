@@ -22,6 +22,8 @@ use super::{Demand, HowDown, ScheduledFault, Toll};
 mod evidence;
 mod taking_aim;
 
+/// How much longer than asked a pause lasts at most, until it is seen to have stopped anybody.
+const STOPPED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a node may take to end after SIGTERM before it gets SIGKILL.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -68,6 +70,8 @@ struct InForce {
     ended: BTreeMap<String, Json>,
     stopped: BTreeSet<String>,
     links_before: BTreeMap<(String, String), LinkTotals>,
+    /// When it was to end first.
+    due: Option<Duration>,
     /// What there is to say of how it began.
     began: Map<String, Json>,
 }
@@ -182,19 +186,28 @@ impl<W: World> Nemesis<W> {
     }
 
     fn end(&mut self, fault: usize, now: Duration) {
+        self.look_before_waking(fault);
+        let Some(state) = self.in_force.get_mut(&fault) else { return };
+        let overdue = now.saturating_sub(*state.due.get_or_insert(now));
         let Some(state) = self.in_force.get(&fault) else { return };
+        let ending = |node: &Node| node.ending.is_some();
         let waiting = |demand: &Demand| match demand {
             Demand::Down { node, .. } => {
-                !state.ended.contains_key(node) && self.node(node).is_some_and(|node| node.ending.is_some())
+                !state.ended.contains_key(node) && self.node(node).is_some_and(ending)
             }
-            _ => false,
+            Demand::Paused { node } | Demand::Slow { node, .. } => {
+                overdue < STOPPED_WITHIN
+                    && !state.stopped.contains(node)
+                    && self.node(node).is_some_and(|node| node.alive && !ending(node))
+            }
+            Demand::Link { .. } => false,
         };
-        // A restart has no length of its own: it is over when the process has ended.
+        // A restart has no length of its own: it is over when the process has ended. A pause that is over before the machine has
+        // come to stop anybody would have been none.
         if !self.healed && self.schedule[fault].demands.iter().any(waiting) {
             self.tasks.push(Reverse((now + Duration::from_millis(2), Task::End(fault))));
             return;
         }
-        self.look_before_waking(fault);
         let (evidence, failing) = self.end_evidence(fault);
         self.in_force.remove(&fault);
         self.settle_into(now);

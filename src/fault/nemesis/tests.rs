@@ -205,6 +205,18 @@ fn a_pause_is_looked_at_once_more_before_it_ends() {
 }
 
 #[test]
+fn a_pause_lasts_until_it_has_stopped_somebody() {
+    for demand in
+        [pause(), vec![Demand::Slow { node: "B".into(), running: 0.2, period: Duration::from_millis(5) }]]
+    {
+        let world = Fake { unstopped: Arc::new(Mutex::new(12)), ..Fake::default() };
+        let (said, ineffective) = play_in(world, vec![fault("pause", 1, Some(2), demand)]);
+        assert!(ineffective.is_empty(), "{ineffective:?}");
+        assert_eq!(said.last().unwrap(), "pause end true");
+    }
+}
+
+#[test]
 fn faults_without_end_are_lifted_by_the_heal() {
     let (said, _) = play(vec![fault("kill", 1, None, down(HowDown::Kill))], false);
     assert_eq!(said[said.len() - 2..], ["start B", "kill end true"]);

@@ -120,6 +120,7 @@ fn a_reset_policy_resets_what_is_open_and_what_comes() {
 
 #[test]
 fn connections_leave_nothing_behind() {
+    let _no_forks = FORKS.read();
     let bench = bench();
     for round in 0..20 {
         let pairs: Vec<_> = (0..10).map(|_| bench.pair()).collect();

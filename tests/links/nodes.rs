@@ -11,6 +11,7 @@ use super::support::*;
 
 #[test]
 fn a_link_refuses_while_its_node_is_down_and_accepts_once_it_is_up() {
+    let _no_forks = FORKS.read();
     let port = free_port();
     for addressing in [Addressing::default(), Addressing::Ports] {
         let network =
@@ -53,6 +54,7 @@ fn a_paused_node_accepts_as_its_kernel_would() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_node_that_is_down_behind_a_cut_is_silent_not_refusing() {
+    let _no_forks = FORKS.read();
     let Bench { network, listener, link } = bench();
     let port = listener.local_addr().unwrap().port();
     network.set("A", "B", CUT).unwrap();
@@ -122,12 +124,11 @@ fn a_node_that_goes_past_its_link_is_noticed() {
     let mut bypass = network.bypass().unwrap();
     let mut look_at = |id: &str, address: SocketAddr, expected: bool| {
         let script = format!("exec 3<>/dev/tcp/{}/{}; echo open; read line", address.ip(), address.port());
-        let mut node = Command::new("bash")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("bash");
+        let command = command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let forking = FORKS.write();
+        let mut node = command.spawn().unwrap();
+        drop(forking);
         let mut open = [0; 5];
         node.stdout.take().unwrap().read_exact(&mut open).unwrap();
         let before = bypass.sightings().iter().map(|sighting| sighting.connections).sum::<u64>();

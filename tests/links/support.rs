@@ -2,10 +2,11 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::cluster::ports::{self, PortBlock};
 use harness::network::{Endpoint, LinkCounters, LinkPolicy, Mishaps, Network, Options};
 use harness::seed::Rng;
 use socket2::SockRef;
@@ -48,20 +49,17 @@ pub fn endpoints(port: u16) -> [Endpoint; 2] {
     [Endpoint { id: "A".into(), ports: vec![free_port()] }, Endpoint { id: "B".into(), ports: vec![port] }]
 }
 
-/// Below the ports that systems hand out by themselves, or somebody's outgoing connection may take it meanwhile.
+/// Until it executes, a process that is started has a copy of every socket: a listener closed meanwhile goes on accepting, and its
+/// port is taken. Who starts one writes; who expects a closed listener to be gone reads.
+pub static FORKS: RwLock<()> = RwLock::new(());
+
+/// Of this test alone until it is over, also where somebody runs the harness meanwhile.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = std::process::id() * 61;
-    loop {
-        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = u16::try_from(15_000 + (first + next) % 15_000).unwrap();
-        let taken = |host: &&str| {
-            TcpListener::bind((*host, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
-        };
-        if !["127.0.0.1", "::1", "0.0.0.0"].iter().any(taken) {
-            return port;
-        }
-    }
+    static KEPT: Mutex<Vec<PortBlock>> = Mutex::new(Vec::new());
+    let block = ports::allocate(1, None).unwrap();
+    let port = block.first();
+    KEPT.lock().unwrap().push(block);
+    port
 }
 
 impl Bench {

@@ -304,6 +304,10 @@ fn correct_groups_that_look_wrong() {
         "two lines of one node that were not handed over one after the other",
         Chat { process: 7, ..base() }.all_got(20, &["b", "a"]),
     );
+    let skipped = chat(r#""views":true"#).sent(10, "A", "a").sent(10, "B", "b").all_got(20, &["b"]);
+    let skipped = skipped.got(19, "A", "a").got(19, "B", "a");
+    assert_eq!(skipped.clone().paused("C", 100, 3_000).kinds(), ["gap"], "nothing had happened yet");
+    innocent("nobody knows when it was removed", skipped.paused("C", 15, 3_000));
     let removed = chat(r#""views":true"#)
         .sent(10, "A", "a")
         .all_got(20, &["a"])

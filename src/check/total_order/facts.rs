@@ -173,6 +173,13 @@ impl<'h> Broadcasts<'h> {
         delivery.time_ns <= self.in_time_ns
     }
 
+    /// When the first fault began or the first process ended, ns: until then nobody had a reason to remove anybody.
+    pub fn undisturbed_until_ns(&self) -> u64 {
+        let faults = self.history.faults.iter().map(|fault| fault.began_ns);
+        let ends = self.history.lives.values().flatten().filter_map(|life| life.ended_ns);
+        faults.chain(ends).min().unwrap_or(u64::MAX)
+    }
+
     fn sent_by(&self, node: &str, life: usize) -> Vec<(MessageId, &'h Op)> {
         let here = |op: &&Op| {
             let returned_ns = op.returned_ns.unwrap_or(u64::MAX);

@@ -80,11 +80,13 @@ fn order(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: &mut
 
 fn gap(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: &mut Vec<Found>) {
     let (one, other) = (&facts.sequences[leader], &facts.sequences[follower]);
-    // Whoever may have been removed and let in again has missed what came between; when that was is told, or unknown.
-    let told = facts.history.contract.removals_told;
-    if other.removable && !told || one.removable && !facts.history.contract.uniform {
+    if one.removable && !facts.history.contract.uniform {
         return;
     }
+    // Whoever may have been removed and let in again has missed what came between. When that was is told, or unknown: but not
+    // before anything had happened.
+    let unknown = other.removable && !facts.history.contract.removals_told;
+    let until_ns = if unknown { facts.undisturbed_until_ns() } else { u64::MAX };
     // A process that came in later begins where it came in: with the first of its messages, in the leader's order.
     let begins = match other.begins_with_the_group() {
         true => 0,
@@ -103,6 +105,7 @@ fn gap(facts: &Broadcasts, leader: ProcessId, follower: ProcessId, found: &mut V
         };
         if let Some(missing) = missed.take()
             && other.stint(*place) == stint
+            && other.items[*place].1.time_ns < until_ns
         {
             found.push(Found::Gap { missing, later: *id, had: leader, lacks: follower });
         }

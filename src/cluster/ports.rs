@@ -251,7 +251,6 @@ mod tests {
 
     use super::*;
 
-    /// One test, because blocks given back would be taken by another at once.
     /// Tests of one process begin their search at the same place: what one gives back, another would take at once.
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 

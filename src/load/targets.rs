@@ -1,8 +1,7 @@
 //! The nodes, as clients reach them.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -21,11 +20,10 @@ pub struct Targets {
     pub(super) live: Arc<Live>,
     pub(super) leaders: Leaders,
     pub(super) list: Vec<Target>,
-    /// Messages that nodes have taken so far, each once however often it was published.
+    /// Messages that nodes have taken so far.
     pub(super) acked: AtomicU64,
     /// Messages that nobody knows to have been taken or not.
     pub(super) unknown: AtomicU64,
-    published: Mutex<HashSet<Value>>,
     pub(super) ledger: Ledger,
     pub(super) timeout: Duration,
 }
@@ -62,7 +60,6 @@ impl Targets {
             list,
             acked: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
-            published: Mutex::default(),
             ledger: Ledger::default(),
             timeout,
         })
@@ -102,10 +99,7 @@ impl Targets {
         match outcome {
             Outcome::Ok => {
                 self.ledger.seen(topic, value);
-                let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-                if published.insert(value.clone()) {
-                    self.acked.fetch_add(1, Ordering::Relaxed);
-                }
+                self.acked.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Info => {
                 self.unknown.fetch_add(1, Ordering::Relaxed);

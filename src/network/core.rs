@@ -21,7 +21,7 @@ use super::clock::Clock;
 use super::conduit;
 use super::connection;
 use super::error::Trouble;
-use super::face::Face;
+use super::face::{self, Face};
 use super::flows::Flows;
 use super::lane::{Lane, Pair};
 use super::lock;
@@ -234,7 +234,7 @@ impl Core {
         };
         match (link.face.is_open(), wanted) {
             (false, true) => {
-                let opened = self.open_face(link, &mut carried, |face| face.open_at(link.address));
+                let opened = self.open_face(link, &mut carried, || face::bound(link.address));
                 if let Err(error) = opened {
                     let wildcard = lock(&link.port.datagrams).now.is_some_and(|now| now.wildcard);
                     self.trouble(self.cannot_listen(link, &error, wildcard));
@@ -245,15 +245,15 @@ impl Core {
         }
     }
 
-    /// Has the link receive datagrams.
+    /// Has the link receive datagrams at the socket that `make` gives.
     pub fn open_face(
         self: &Arc<Self>,
         link: &Link,
         carried: &mut bool,
-        open: impl FnOnce(&Face) -> io::Result<()>,
+        make: impl FnOnce() -> io::Result<Socket>,
     ) -> io::Result<()> {
         let _runtime = self.handle.enter();
-        open(&link.face)?;
+        link.face.open(make)?;
         if !*carried {
             *carried = true;
             conduit::serve(self, &link.face, &format!("port {}", link.port.place));

@@ -70,18 +70,11 @@ impl Face {
         self.read().is_some()
     }
 
-    /// To be called within the network's runtime.
-    pub fn open(&self, socket: Socket) -> io::Result<()> {
-        *self.write() = Some(UdpSocket::from_std(Plain::from(socket))?);
-        self.wake();
-        Ok(())
-    }
-
-    /// As [`Self::open`], with a socket bound to `address`.
-    pub fn open_at(&self, address: SocketAddr) -> io::Result<()> {
-        // Under the lock: what is sent posthumously at this moment needs the address as well.
+    /// Opens it with the socket that `make` gives. To be called within the network's runtime.
+    pub fn open(&self, make: impl FnOnce() -> io::Result<Socket>) -> io::Result<()> {
+        // Made under the lock: what is sent posthumously at this moment needs the address as well.
         let mut place = self.write();
-        *place = Some(UdpSocket::from_std(Plain::from(bound(address)?))?);
+        *place = Some(UdpSocket::from_std(Plain::from(make()?))?);
         drop(place);
         self.wake();
         Ok(())
@@ -184,7 +177,7 @@ mod tests {
                 }
             });
             let opened = (0..2_000).try_for_each(|_| {
-                face.open_at(address)?;
+                face.open(|| bound(address))?;
                 face.close();
                 Ok::<_, io::Error>(())
             });

@@ -54,7 +54,7 @@ impl Core {
         // At the owner's own address, as far as the viewer knows it, so that it is known by that too.
         let ip = seen.next().map_or(Ipv4Addr::LOCALHOST.into(), |link| link.address.ip());
         let face = Arc::new(Face::new(owner, viewer, Real::Socket(real)));
-        face.open(face::bound(SocketAddr::new(ip, 0))?)?;
+        face.open(|| face::bound(SocketAddr::new(ip, 0)))?;
         face.touch(self.now_ms());
         let number = flows.begun;
         flows.begun += 1;

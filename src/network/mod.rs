@@ -170,8 +170,7 @@ impl Network {
         });
         for (link, socket) in core.links.iter().zip(datagrams) {
             if let Some(socket) = socket {
-                core.open_face(link, &mut lock(&link.carried), |face| face.open(socket))
-                    .map_err(NetworkError::Start)?;
+                core.open_face(link, &mut lock(&link.carried), || Ok(socket)).map_err(NetworkError::Start)?;
             }
         }
         core.hurry();

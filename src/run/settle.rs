@@ -73,11 +73,9 @@ async fn logs(
                 .as_ref()
                 .is_some_and(|shown| shown.windows(2).all(|pair| values(pair[0]) == values(pair[1])));
             let log = shown.and_then(|shown| shown.first().copied()).map_or(&[][..], Vec::as_slice);
-            let complete = || {
-                shared.targets.is_all_in(topic, log)
-                    && subscribers.is_none_or(|all| all.have(&shared.targets, topic, log))
-            };
-            agreed &= same && complete();
+            agreed &= same
+                && shared.targets.is_all_in(topic, log)
+                && subscribers.is_none_or(|all| all.have(&shared.targets, topic, log));
         }
         agreed
     })

@@ -86,7 +86,7 @@ pub fn render_node(
 /// Whether a node finds a file of that name where it starts: in its copy, or among what is written for it.
 fn is_own(cluster: &ClusterSpec, files: &BTreeMap<String, String>, name: &str) -> bool {
     let written = || files.contains_key(name.strip_prefix("./").unwrap_or(name));
-    cluster.cwd.is_none() && (written() || cluster.copy.as_ref().is_some_and(|copy| copy.join(name).exists()))
+    cluster.cwd.is_none() && written() || own_copy(cluster).is_some_and(|copy| copy.join(name).exists())
 }
 
 /// The folder that a node starts in a copy of.

@@ -29,6 +29,7 @@
 //! was seen before a line was handed to the same process was known to it: it is that line's cause. A line that was handed
 //! over before another was asked for came first. "Never" is said only of a run that healed, and had its time to settle; and of a
 //! process that lacks what another delivered, only where that was in the first half of the settling, or before.
+//! Before the first fault began, or the first process ended, nobody can have been removed.
 //! What was left in the pipe of a killed process counts as delivered by it, as it was. Violations name the deliveries and
 //! sendings that contradict each other, and no others.
 //!

@@ -36,8 +36,7 @@ impl Foreign {
     /// For people, with file and line.
     pub(super) fn read(args: &Args, file: &Input, format: Option<Format>) -> Result<Self, String> {
         let name = file.name().display().to_string();
-        let content = file.read().map_err(|error| format!("{name}: cannot be read: {error}"))?;
-        let calls = import::read_from(content, file.name(), import::Options { format, keyed: None })
+        let calls = import::read_from(file.read()?, file.name(), import::Options { format, keyed: None })
             .map_err(|error| error.to_string())?;
         let (told, doubt) = match args.model {
             Some(model) => (Ok(model), None),

@@ -16,10 +16,12 @@ impl Input {
     /// A file, a run's folder (the history in it), or `-`: standard input. A pipe is read to its end first.
     ///
     /// # Errors
-    /// The pipe cannot be read, or its content not be kept.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// For people: the pipe cannot be read, or its content not be kept.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let failed = |error| unreadable(path, &error);
         if path.as_os_str() == "-" {
-            return Ok(Self { name: "standard input".into(), kept: Some(keep(io::stdin().lock())?) });
+            let kept = Some(keep(io::stdin().lock()).map_err(failed)?);
+            return Ok(Self { name: "standard input".into(), kept });
         }
         if path.is_dir() {
             return Ok(Self { name: path.join("history.jsonl"), kept: None });
@@ -28,7 +30,7 @@ impl Input {
             let kind = file.file_type();
             kind.is_fifo() || kind.is_char_device() || kind.is_socket()
         });
-        let kept = if is_pipe { Some(keep(File::open(path)?)?) } else { None };
+        let kept = is_pipe.then(|| keep(File::open(path)?)).transpose().map_err(failed)?;
         Ok(Self { name: path.to_owned(), kept })
     }
 
@@ -40,13 +42,18 @@ impl Input {
     /// Its content, from the beginning.
     ///
     /// # Errors
-    /// It cannot be opened.
-    pub(super) fn read(&self) -> io::Result<File> {
-        let Some(kept) = &self.kept else { return File::open(&self.name) };
-        let mut file = kept.try_clone()?;
-        file.rewind()?;
-        Ok(file)
+    /// For people: it cannot be opened.
+    pub(super) fn read(&self) -> Result<File, String> {
+        let file = match &self.kept {
+            None => File::open(&self.name),
+            Some(kept) => kept.try_clone().and_then(|mut file| file.rewind().map(|()| file)),
+        };
+        file.map_err(|error| unreadable(&self.name, &error))
     }
+}
+
+fn unreadable(name: &Path, error: &io::Error) -> String {
+    format!("{}: cannot be read: {error}", name.display())
 }
 
 fn keep(mut source: impl io::Read) -> io::Result<File> {

@@ -103,9 +103,10 @@ pub fn main(args: &Args) -> ExitCode {
     let mut out = io::stdout().lock();
     let (mut worst, mut unreadable) = (Verdict::Valid, false);
     for file in &args.files {
-        let input = Input::open(file).map_err(|error| format!("{}: cannot be read: {error}", file.display()));
-        let (input, judged) = match input.and_then(|input| judge(args, &input).map(|judged| (input, judged)))
-        {
+        let judged = Input::open(file).and_then(|input| {
+            judge(args, &input).map(|judged| (judged.verdict, shown(args, input.name(), judged)))
+        });
+        let (verdict, text) = match judged {
             Ok(judged) => judged,
             Err(error) => {
                 eprintln!("error: {error}");
@@ -113,9 +114,9 @@ pub fn main(args: &Args) -> ExitCode {
                 continue;
             }
         };
-        worst = worst.max(judged.verdict);
+        worst = worst.max(verdict);
         // A reader that has seen enough (`| head`) is no failure; the exit code still tells the verdict.
-        let _ = out.write_all(shown(args, input.name(), judged).as_bytes());
+        let _ = out.write_all(text.as_bytes());
     }
     let _ = out.flush();
     if unreadable { EXIT_USAGE.into() } else { exit_code(worst).into() }
@@ -126,9 +127,7 @@ pub fn main(args: &Args) -> ExitCode {
 /// # Errors
 /// For people, with the file's name.
 fn judge(args: &Args, file: &Input) -> Result<Judged, String> {
-    let beginning =
-        file.read().map_err(|error| format!("{}: cannot be read: {error}", file.name().display()))?;
-    let (sniffed, ours) = import::sniff(beginning, file.name()).map_err(|error| error.to_string())?;
+    let (sniffed, ours) = import::sniff(file.read()?, file.name()).map_err(|error| error.to_string())?;
     let format = args.format.or(sniffed);
     if ours && format == Some(Format::Jsonl) {
         return recorded::judge(args, file);

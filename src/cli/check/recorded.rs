@@ -66,9 +66,7 @@ fn on_history(
     judged: &mut Judged,
     style: &Style,
 ) -> Result<(), String> {
-    let content =
-        file.read().map_err(|error| format!("{}: cannot be read: {error}", file.name().display()))?;
-    let content = BufReader::with_capacity(1 << 18, content);
+    let content = BufReader::with_capacity(1 << 18, file.read()?);
     let mut history = reader::read_from(content, file.name()).map_err(|error| error.to_string())?;
     if let Some(durability) = &args.durability {
         history.contract.durability = named_durability(durability);

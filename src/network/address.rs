@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -122,6 +123,23 @@ pub(super) fn bound(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// How long an address that was closed here may stay in use.
+const FREED_WITHIN: Duration = Duration::from_millis(500);
+
+/// What `bind` gives as soon as the address is free. What this process has closed may stay open a moment longer: a child of
+/// it that has been forked and not yet executed its program holds a copy. Blocks for at most [`FREED_WITHIN`].
+pub(super) fn once_free(bind: impl Fn() -> io::Result<Socket>) -> io::Result<Socket> {
+    let begun = Instant::now();
+    loop {
+        match bind() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < FREED_WITHIN => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            settled => return settled,
+        }
+    }
+}
+
 fn wildcard(port: u16) -> bool {
     Sockets::default().listening(port, None).is_some_and(|listening| listening.wildcard)
 }
@@ -146,4 +164,29 @@ pub(super) fn validate(endpoints: &[Endpoint]) -> Result<(), NetworkError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_awaited_that_a_child_still_holds() {
+        let held = face::bound((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(face::bound(address).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let holder = thread::spawn(move || {
+            thread::sleep(FREED_WITHIN / 10);
+            drop(held);
+        });
+        once_free(|| face::bound(address)).unwrap();
+        holder.join().unwrap();
+    }
+
+    #[test]
+    fn an_address_that_stays_in_use_is_told() {
+        let held = face::bound((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(once_free(|| face::bound(address)).unwrap_err().kind(), ErrorKind::AddrInUse);
+    }
 }

@@ -234,7 +234,8 @@ impl Core {
         };
         match (link.face.is_open(), wanted) {
             (false, true) => {
-                let opened = self.open_face(link, &mut carried, || face::bound(link.address));
+                let opened =
+                    self.open_face(link, &mut carried, || address::once_free(|| face::bound(link.address)));
                 if let Err(error) = opened {
                     let wildcard = lock(&link.port.datagrams).now.is_some_and(|now| now.wildcard);
                     self.trouble(self.cannot_listen(link, &error, wildcard));
@@ -264,7 +265,7 @@ impl Core {
     fn open(self: &Arc<Self>, link: &Arc<Link>, reserved: Option<Socket>) -> io::Result<Entrance> {
         let socket = match reserved {
             Some(socket) => socket,
-            None => address::bound(link.address)?,
+            None => address::once_free(|| address::bound(link.address))?,
         };
         socket.listen(BACKLOG)?;
         let _runtime = self.handle.enter();

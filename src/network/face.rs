@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
+use super::address::once_free;
 use super::core::Port;
 use super::lock;
 
@@ -80,7 +81,7 @@ impl Face {
         Ok(())
     }
 
-    /// Its address is free when this returns.
+    /// Its address is free when this returns, but for what [`once_free`] is there for.
     pub fn close(&self) {
         drop(self.write().take());
         self.wake();
@@ -127,7 +128,7 @@ impl Face {
         // Nobody may find the address taken who opens it meanwhile; and somebody may just have.
         match &*self.write() {
             Some(socket) => send_by(socket, bytes, to),
-            None => bound(*address)?.send_to(bytes, &to.into()),
+            None => once_free(|| bound(*address))?.send_to(bytes, &to.into()),
         }
     }
 
@@ -177,7 +178,7 @@ mod tests {
                 }
             });
             let opened = (0..2_000).try_for_each(|_| {
-                face.open(|| bound(address))?;
+                face.open(|| once_free(|| bound(address)))?;
                 face.close();
                 Ok::<_, io::Error>(())
             });

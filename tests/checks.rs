@@ -6,6 +6,8 @@ mod blame;
 mod broadcast;
 #[path = "checks/build.rs"]
 mod build;
+#[path = "checks/chat.rs"]
+mod chat;
 #[path = "checks/cli.rs"]
 mod cli;
 #[path = "checks/convert.rs"]

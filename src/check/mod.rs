@@ -21,6 +21,7 @@ pub mod linearizability;
 mod listed;
 mod log;
 mod lww;
+mod misread;
 pub mod models;
 mod monotonic_reads;
 mod monotonic_writes;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::http::Broken;
 use super::line::MAX_LINE_BYTES;
 use super::protocol::Protocol;
+use super::unread::Unread;
 use crate::history::recorder::{Deliverer, Recorder};
 
 /// Both ends of one node, over all its lives. Shared by all clients of the node.
@@ -47,6 +48,7 @@ struct Output {
     /// begins, and neither ends the other's line.
     partial: BTreeMap<u64, Partial>,
     delivered: u64,
+    unread: Unread,
 }
 
 #[derive(Debug, Default)]
@@ -93,7 +95,9 @@ impl Console {
         // Of the life before, something may still come.
         let partial =
             output.life.and_then(|before| output.partial.remove_entry(&before)).into_iter().collect();
-        *output = Output { life: Some(life), delivered: output.delivered, partial, ready: false };
+        output.life = Some(life);
+        output.partial = partial;
+        output.ready = false;
     }
 
     /// The node printed this.
@@ -114,13 +118,21 @@ impl Console {
 
     fn read(&self, output: &mut Output, life: u64, line: &str) {
         let line = self.protocol.plain.read(line);
-        if self.protocol.announces_ready(&line) && output.life == Some(life) {
+        let announces_ready = self.protocol.announces_ready(&line);
+        if announces_ready && output.life == Some(life) {
             output.ready = true;
         }
-        if self.protocol.announces_removal(&line) {
+        let announces_removal = self.protocol.announces_removal(&line);
+        if announces_removal {
             self.recorder.removed(&self.node, life);
         }
-        let Some(seen) = self.protocol.delivery(&line) else { return };
+        let Some(seen) = self.protocol.delivery(&line) else {
+            let expected = announces_ready || announces_removal;
+            if let Some(sample) = output.unread.sample(&line).filter(|_| !expected) {
+                self.recorder.unread(&self.node, None, &sample);
+            }
+            return;
+        };
         output.delivered += 1;
         let by = Deliverer { node: &self.node, life: Some(life), subscriber: None };
         self.recorder.deliver(by, seen.key, &seen.entry);

@@ -22,6 +22,7 @@ pub mod protocol;
 mod said;
 mod talk;
 mod template;
+mod unread;
 mod wire;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ pub use protocol::{Protocol, ProtocolError, ProtocolMistake, Transport};
 use crate::history::{Entry, Outcome, Value};
 use http::{Broken, Http, Reply};
 use line::Line;
+use unread::Unread;
 
 /// The longest body of an answer about one key.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -87,11 +89,19 @@ pub struct Client {
     /// A line that is put together.
     request: Vec<u8>,
     /// What was delivered before the subscription was confirmed.
-    early: VecDeque<Delivered>,
+    early: VecDeque<(Option<String>, Entry)>,
+    /// What came on a subscription and was no delivery.
+    unread: Unread,
 }
 
-/// A topic, where the line names one, and the message.
-type Delivered = (Option<String>, Entry);
+/// What a subscriber hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The topic, where the line names one, and the message.
+    Message(Option<String>, Entry),
+    /// A line that is no delivery, or its beginning; only some of them are told.
+    Other(String),
+}
 
 #[derive(Debug)]
 enum Link {
@@ -113,7 +123,14 @@ impl Client {
                 Link::Line(Box::new(Line::new(address)))
             }
         };
-        Self { protocol, timeout, link, request: Vec::new(), early: VecDeque::new() }
+        Self {
+            protocol,
+            timeout,
+            link,
+            request: Vec::new(),
+            early: VecDeque::new(),
+            unread: Unread::default(),
+        }
     }
 
     /// Performs one operation. Whatever the node answers, or does not, this ends within the timeout and never panics.
@@ -205,21 +222,24 @@ impl Client {
         }
     }
 
-    /// The next delivery to a client that has subscribed; `None`: the connection has ended. Waits for as long as it takes.
-    pub async fn delivered(&mut self) -> Option<Delivered> {
-        if let Some(early) = self.early.pop_front() {
-            return Some(early);
+    /// What comes next to a client that has subscribed; `None`: the connection has ended. Waits for as long as it takes.
+    pub async fn heard(&mut self) -> Option<Heard> {
+        if let Some((named, entry)) = self.early.pop_front() {
+            return Some(Heard::Message(named, entry));
         }
         let Link::Line(line) = &mut self.link else { return None };
         loop {
             let text = line.next(line::MAX_LINE_BYTES).await.ok()??;
-            if let Some(seen) = self.protocol.delivered(&text) {
-                return Some(seen);
+            if let Some((named, entry)) = self.protocol.delivered(&text) {
+                return Some(Heard::Message(named, entry));
+            }
+            if let Some(sample) = self.unread.sample(&text) {
+                return Some(Heard::Other(sample));
             }
         }
     }
 
-    /// Whether another line has been read already, so that [`Client::delivered`] need not wait for it.
+    /// Whether another line has been read already, so that [`Client::heard`] need not wait for it.
     pub fn has_more(&self) -> bool {
         !self.early.is_empty() || matches!(&self.link, Link::Line(line) if line.has_line())
     }
@@ -320,7 +340,7 @@ mod tests {
             let answer = client.perform(&Request::new("subscribe", "t", &Value::Nil)).await;
             assert_eq!(answer.outcome, Outcome::Ok, "{answer:?}");
             let mut offsets = Vec::new();
-            while let Some((_, entry)) = client.delivered().await {
+            while let Some(Heard::Message(_, entry)) = client.heard().await {
                 offsets.push(entry.offset);
             }
             offsets

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::answer::{Answer, ValueKind, spelled};
+use super::answer::{self, Answer, ValueKind, spelled};
 use super::template::Template;
 use crate::history::{Entry, Number, Value};
 use serde_json::Value as Json;
@@ -68,7 +68,17 @@ impl Shown {
     pub fn entries(&self, body: &str, key: &str, kind: ValueKind) -> Answer {
         let seen = body.lines().filter_map(|line| self.read(line, kind));
         let of_key = seen.filter(|seen| seen.key.is_none_or(|named| named == key));
-        Answer::shown(of_key.map(|seen| seen.entry).collect())
+        let entries: Vec<Entry> = of_key.map(|seen| seen.entry).collect();
+        // The last line only says that it is the last.
+        let mut before_the_last = body.trim_end().lines().rev().skip(1);
+        match before_the_last.find(|line| !line.trim().is_empty()) {
+            Some(line) if entries.is_empty() => Answer {
+                error: Some(line.to_owned()),
+                raw: Some(answer::quote(body.as_bytes())),
+                ..Answer::shown(entries)
+            },
+            _ => Answer::shown(entries),
+        }
     }
 }
 

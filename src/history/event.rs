@@ -33,6 +33,10 @@
 //! A node that said that the others had gone on without it, and begins anew, is
 //! `"process":"node","type":"info","f":"removed"` with its `node` and `life`.
 //!
+//! A line that is none of those the protocol looks for is `"process":"node","type":"info","f":"unread"` with its `node` and,
+//! of a subscription, its `subscriber`; its beginning is the `value`. Only some are recorded, so that what was misread can be told
+//! from what never came.
+//!
 //! Events of the harness have `"process":"nemesis","type":"info"`:
 //!
 //! | `f` | `value` | when |

@@ -16,5 +16,5 @@ pub mod recorder;
 pub use event::{Number, Value, Version};
 pub use model::{
     Claim, Contract, Delivery, Durability, Entry, Fault, History, Level, Life, Op, Outcome, Phase, Removal,
-    Sessions, Tie,
+    Sessions, Tie, Unread,
 };

@@ -96,6 +96,17 @@ pub struct Removal {
     pub index: u64,
 }
 
+/// A line of a node that is none of those the protocol looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The node.
+    pub node: Arc<str>,
+    /// The process that had subscribed; `None`: the node printed it.
+    pub subscriber: Option<u64>,
+    /// The line, or its beginning.
+    pub line: Arc<str>,
+}
+
 /// What an answer said beside values and versions. Absent: the answer, or the protocol, says nothing of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -374,6 +385,8 @@ pub struct History {
     pub deliveries: Vec<Delivery>,
     /// Every removal that was told, by `index`.
     pub removals: Vec<Removal>,
+    /// Some of the lines that were not understood, where deliveries are looked for.
+    pub unread: Vec<Unread>,
     /// When each subscription was found to have ended (ns), by the subscribing process; absent: it lasted.
     pub unsubscribed: BTreeMap<u64, u64>,
     /// Each node's lives, in order.

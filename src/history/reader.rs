@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 
 use super::line::{ClaimField, Kind, Line, Payload, Process, VersionField};
 use super::model::{
-    Claim, Contract, Delivery, Entry, Fault, Held, History, Life, Op, Outcome, Phase, Removal,
+    Claim, Contract, Delivery, Entry, Fault, Held, History, Life, Op, Outcome, Phase, Removal, Unread,
 };
 use super::{Number, Value, Version};
 
@@ -291,11 +291,11 @@ impl Reader {
             self.history.unsubscribed.insert(subscriber, line.time);
             return Ok(());
         }
-        if !["deliver", "removed"].contains(&&*line.f) {
+        if !["deliver", "removed", "unread"].contains(&&*line.f) {
             return field(
                 "f",
                 format!("{:?}", &*line.f),
-                r#""deliver" or "removed", the only things nodes do on their own"#,
+                r#""deliver", "removed" or "unread", the only things nodes do on their own"#,
             );
         }
         let Some(node) = line.node else {
@@ -305,6 +305,12 @@ impl Reader {
             Value::Number(ts) => Some(ts),
             _ => None,
         };
+        if &*line.f == "unread" {
+            let Value::Text(text) = line.value.into_value() else { return Ok(()) };
+            let node = self.name(&node);
+            self.history.unread.push(Unread { node, subscriber: line.subscriber, line: text });
+            return Ok(());
+        }
         let life = line.life.and_then(|life| usize::try_from(life).ok());
         let life = life.unwrap_or_else(|| self.history.life_at(&node, line.time));
         if &*line.f == "removed" {

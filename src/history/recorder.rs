@@ -257,6 +257,19 @@ impl Recorder {
         })
     }
 
+    /// Records a line that is none of those the protocol looks for. The event's `index`.
+    pub fn unread(&self, node: &str, subscriber: Option<u64>, text: &str) -> u64 {
+        self.event(false, |line| {
+            line.extend_from_slice(b"\"process\":\"node\",\"type\":\"info\",\"f\":\"unread\"");
+            member(line, "value", Some(text));
+            member(line, "node", Some(node));
+            if let Some(subscriber) = subscriber {
+                line.extend_from_slice(b",\"subscriber\":");
+                integer(line, subscriber);
+            }
+        })
+    }
+
     /// Records an event of the harness: a fault's edge, a node's start or exit, anything of the table in
     /// [`event`](super::event). The event's `index`.
     pub fn nemesis(&self, f: &str, node: Option<&str>, value: &Json) -> u64 {

@@ -202,7 +202,8 @@ impl Live {
 
 impl NodeLive {
     fn sample(&self, f: &str, answer: &Answer) {
-        let Some(raw) = &answer.raw else { return };
+        // An answer that is `ok` and shows nothing may have been understood: a heading, and nothing below it.
+        let Some(raw) = answer.raw.as_ref().filter(|_| answer.outcome != Outcome::Ok) else { return };
         self.not_understood.fetch_add(1, Ordering::Relaxed);
         let error = answer.error.as_deref().unwrap_or_default();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Targets;
-use crate::client::{Client, Request};
+use crate::client::{Client, Heard, Request};
 use crate::history::recorder::{Asked, Deliverer};
 use crate::history::{Entry, Outcome, Value};
 
@@ -156,7 +156,14 @@ impl Subscriber {
 
     async fn deliver(&self, client: &mut Client, node: &str, process: u64) {
         let by = Deliverer { node, life: None, subscriber: Some(process) };
-        while let Some((named, entry)) = client.delivered().await {
+        while let Some(heard) = client.heard().await {
+            let (named, entry) = match heard {
+                Heard::Message(named, entry) => (named, entry),
+                Heard::Other(line) => {
+                    self.targets.recorder.unread(node, Some(process), &line);
+                    continue;
+                }
+            };
             let key = named.as_deref().unwrap_or(&self.position.key);
             self.targets.recorder.deliver(by, Some(key), &entry);
             if !client.has_more() {

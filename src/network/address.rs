@@ -176,6 +176,7 @@ mod tests {
         let address = held.local_addr().unwrap().as_socket().unwrap();
         assert_eq!(face::bound(address).unwrap_err().kind(), ErrorKind::AddrInUse);
         let holder = thread::spawn(move || {
+            // time itself is tested
             thread::sleep(FREED_WITHIN / 10);
             drop(held);
         });

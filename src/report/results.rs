@@ -117,11 +117,23 @@ pub struct CheckRow {
     /// How many there were in all.
     #[serde(default)]
     pub violations_total: u64,
-    /// How many losses the declared durability excused.
+    /// How many losses the contract excused.
     pub excused: u64,
     /// Figures to show whatever the verdict.
     #[serde(default)]
     pub stats: Map<String, Json>,
+}
+
+impl CheckRow {
+    /// What was excused, and by which words of the contract, if anything was.
+    pub(super) fn excuse(&self) -> Option<String> {
+        let plural = if self.excused == 1 { "loss" } else { "losses" };
+        let by = match &*self.name {
+            "total-order" => "`views`: the group may go on without whom a fault had silenced",
+            _ => "the declared durability",
+        };
+        (self.excused > 0).then(|| format!("{} {plural} excused by {by}", self.excused))
+    }
 }
 
 /// One violation.

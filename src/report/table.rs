@@ -176,10 +176,7 @@ fn bite(check: &CheckRow) -> String {
     if !evidence.is_empty() && !idle {
         parts.push(evidence);
     }
-    if check.excused > 0 {
-        let plural = if check.excused == 1 { "loss" } else { "losses" };
-        parts.push(format!("{} {plural} excused by the declared durability", check.excused));
-    }
+    parts.extend(check.excuse());
     parts.join("; ")
 }
 

@@ -75,6 +75,22 @@ impl Topic {
         self
     }
 
+    /// A line on a subscription that is no delivery.
+    fn unread(mut self, ms: u64, node: &str, process: u64, line: &str) -> Self {
+        self.events.push((ms, format!(
+            r#""process":"node","type":"info","f":"unread","value":"{line}","node":"{node}","subscriber":{process}"#
+        )));
+        self
+    }
+
+    /// What each node shows in the settle phase, none of whose lines was an entry.
+    fn shows_unread(self, line: &str) -> Self {
+        ["A", "B", "C"].into_iter().fold(self, |topic, node| {
+            let told = format!(r#"[],"error":"{line}","raw":"{line}""#);
+            topic.op([11_000, 11_001], "ok", "history", node, "null", &told)
+        })
+    }
+
     fn unsubscribed(mut self, ms: u64, node: &str, process: u64) -> Self {
         self.events.push((ms, format!(
             r#""process":"node","type":"info","f":"unsubscribed","value":null,"node":"{node}","subscriber":{process}"#
@@ -142,6 +158,33 @@ fn what_is_there_once_and_everywhere_is_fine() {
     assert_eq!(result.evidence["acknowledged"], 2);
     assert_eq!(topic().judge().verdict, Verdict::Unknown);
     assert_eq!(two().judge().verdict, Verdict::Unknown);
+}
+
+#[test]
+fn what_was_misread_is_no_evidence() {
+    let told = |topic: &Topic| {
+        let result = topic.judge();
+        assert_eq!((result.verdict, result.violations.len()), (Verdict::Unknown, 0), "{result:#?}");
+        result.reason.unwrap()
+    };
+    let unread = two().shows_unread("0|a");
+    let reason = told(&unread);
+    assert!(reason.contains("`entry`") && reason.contains("such as `0|a`"), "{reason}");
+    assert_eq!(
+        told(&two().shows_unread("0|a").subscribes([1, 2], "B", 90)),
+        reason,
+        "there is no log to compare with"
+    );
+    let wrong_part = two().agree(&["x", "y"]);
+    assert!(told(&wrong_part).contains("one is `x`, where `a` had been sent"));
+    let subscription = two().subscribes([1, 2], "B", 90).unread(21, "B", 90, "got a").agree(&["a", "b"]);
+    let reason = told(&subscription);
+    assert!(reason.contains("`deliver`") && reason.contains("such as `got a`"), "{reason}");
+    // What was understood is judged all the same; and so is whoever shows nothing at all.
+    assert_eq!(subscription.clone().publish([50, 60], "A", "c").kinds(), ["lost-acknowledged"]);
+    assert_eq!(subscription.sends(42, "B", 90, "a").kinds(), ["subscriber-gap"]);
+    assert_eq!(two().agree(&[]).kinds(), ["lost-acknowledged"]);
+    assert_eq!(two().subscribes([1, 2], "B", 90).agree(&["a", "b"]).kinds(), ["subscriber-gap"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod jail;
 mod kills;
 mod leader;
 mod matrix;
+mod misread;
 mod python;
 mod quorum;
 mod support;

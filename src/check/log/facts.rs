@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::check::misread;
 use crate::history::{Delivery, Durability, Entry, History, Op, Outcome, Phase, Value};
 
 /// A message somebody was asked to publish.
@@ -78,6 +79,23 @@ impl<'h> Topic<'h> {
     }
 }
 
+/// Takes away what was not understood. Why, if anything was.
+fn leave_out_misread(history: &History, topics: &mut BTreeMap<&str, Topic>) -> Option<String> {
+    let (entries, subscriptions) = (misread::entries(history), misread::subscriptions(history));
+    for topic in topics.values_mut() {
+        if entries.is_some() {
+            topic.answers.clear();
+            topic.finals.clear();
+            topic.silent.clear();
+        }
+        if subscriptions.is_some() {
+            topic.subscriptions.clear();
+        }
+    }
+    let both: Vec<String> = entries.into_iter().chain(subscriptions).collect();
+    (!both.is_empty()).then(|| both.join("; "))
+}
+
 /// A history of logs, indexed by topic.
 pub struct Logs<'h> {
     /// The history.
@@ -86,6 +104,8 @@ pub struct Logs<'h> {
     pub topics: Vec<Topic<'h>>,
     /// Whether the run healed and had its time to bring everybody up to date.
     pub settled: bool,
+    /// Why what nodes showed, or subscribers were sent, was left out: it was not understood.
+    pub misread: Option<String>,
     /// When the settle phase began, ns.
     settle_ns: u64,
 }
@@ -132,9 +152,10 @@ impl<'h> Logs<'h> {
                 subscription.ended_ns = history.unsubscribed.get(process).copied();
             }
         }
+        let misread = leave_out_misread(history, &mut topics);
         let settled = settle_ns < u64::MAX
             && (history.phase_began_ns(Phase::Done).is_some() || history.converged_ms.is_some());
-        Logs { history, topics: topics.into_values().collect(), settled, settle_ns }
+        Logs { history, topics: topics.into_values().collect(), settled, misread, settle_ns }
     }
 
     /// Whether what was shown at `shown_ns` must be in the log in the end.

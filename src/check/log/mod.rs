@@ -78,6 +78,7 @@ impl Check for Log {
         ]);
         let unknown = match (acked, finals) {
             (0, _) => Some("no message was acknowledged"),
+            _ if facts.misread.is_some() => facts.misread.as_deref(),
             (_, 0) if deliveries == 0 => Some("no node told its log after the heal"),
             _ => None,
         };

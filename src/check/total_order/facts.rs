@@ -254,6 +254,10 @@ impl<'h> Broadcasts<'h> {
 
 /// Whether a fault, by what was really done, may have kept most others from hearing `node`.
 fn silences(fault: &Fault, node: &str, nodes: &[String]) -> bool {
+    // Whoever is heard twice is heard.
+    if &*fault.f == "duplicate" {
+        return false;
+    }
     let links = fault.links();
     if links.is_empty() {
         return fault.target.iter().any(|target| &**target == node);

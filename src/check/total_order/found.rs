@@ -290,6 +290,9 @@ impl Found {
             Found::Gap { .. } | Found::Missing { .. } => {
                 "a lost message is not sent again, or the others do not wait until everybody has it".to_owned()
             }
+            Found::OwnMissing { .. } if facts.history.deliveries.is_empty() => {
+                "deliveries are not printed on standard output, or stay in its buffer: flush it after each line".to_owned()
+            }
             Found::OwnMissing { .. } => {
                 "a lost message is not sent again, or the group never goes on after a fault".to_owned()
             }

@@ -41,7 +41,7 @@ mod judge;
 
 use super::findings::evidence;
 use super::listed::conclude;
-use super::{Check, CheckResult};
+use super::{Check, CheckResult, misread};
 use crate::history::History;
 use facts::Broadcasts;
 
@@ -59,7 +59,8 @@ impl Check for TotalOrder {
 
     fn check(&self, history: &History) -> CheckResult {
         let facts = Broadcasts::new(history);
-        let found = judge::judge(&facts);
+        let misread = misread::deliveries(history);
+        let found = if misread.is_none() { judge::judge(&facts) } else { Vec::new() };
         let delivering = facts.sequences.iter().filter(|sequence| !sequence.items.is_empty()).count();
         let figures = evidence([
             ("messages", facts.messages.len() as u64),
@@ -69,6 +70,7 @@ impl Check for TotalOrder {
         ]);
         let contract = &history.contract;
         let unknown = match delivering {
+            _ if misread.is_some() => misread.as_deref(),
             0 if contract.views && !contract.removals_told => Some(
                 "no process delivered anything, and each may have been removed from the group while a fault was in force; \
                  views = false in [cluster] says that nobody ever is",

@@ -167,10 +167,7 @@ fn checks(results: &Results) -> String {
             (_, 1) => "1 violation".to_owned(),
             (_, total) => format!("{total} violations"),
         };
-        let excused = match check.excused {
-            0 => String::new(),
-            count => format!(", {count} losses excused by the declared durability"),
-        };
+        let excused = check.excuse().map(|excuse| format!(", {excuse}")).unwrap_or_default();
         vec![
             name,
             format!("<span class=\"{0}\">{0}</span>", class(check.verdict)),

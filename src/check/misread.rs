@@ -1,0 +1,111 @@
+//! Whether what nodes show was understood at all.
+//!
+//! A pattern of the protocol file that fits nothing, or whose group is the wrong part of a line, makes a correct node look
+//! like one that has lost everything, or made everything up. Where a whole kind of showing (deliveries, entries of
+//! logs) names not one message that was sent, nothing is known of it, and what was made of it is no evidence.
+//!
+//! **Soundness.** A node that shows anything of what it was given has been understood, and is judged. One that shows none
+//! of it is judged only if it showed nothing else either: then there was nothing to misunderstand. A single unknown message
+//! is no misreading but a message from nowhere: messages differ, and so do the wrong parts of [`SYSTEMATIC`] lines.
+
+use std::collections::HashSet;
+
+use crate::history::{Delivery, History, Value};
+
+/// So many unknown messages, with not one that is known beside them, come of a misreading.
+const SYSTEMATIC: usize = 3;
+/// How much of a line is quoted, characters.
+const QUOTED_CHARS: usize = 120;
+
+/// A message: its topic, where there are topics, and its value.
+type Message<'h> = (Option<&'h str>, &'h Value);
+
+/// What was sent by operations called `f`.
+fn sent<'h>(history: &'h History, f: &str) -> HashSet<Message<'h>> {
+    history.ops.iter().filter(|op| &*op.f == f).map(|op| (op.key.as_deref(), &op.value)).collect()
+}
+
+fn delivered(delivery: &Delivery) -> Message<'_> {
+    (delivery.key.as_deref(), &delivery.entry.value)
+}
+
+/// Why nothing is known of what processes delivered; `None`: it was understood, or there was nothing to understand.
+pub fn deliveries(history: &History) -> Option<String> {
+    let shown = history.deliveries.iter().filter(|delivery| delivery.subscriber.is_none());
+    // A chat has no topics, whatever a line may name.
+    let shown = shown.map(|delivery| (None, &delivery.entry.value));
+    let sent = sent(history, "broadcast").into_iter().map(|(_, value)| (None, value)).collect();
+    let unread = history.unread.iter().filter(|unread| unread.subscriber.is_none());
+    why("deliver", &sent, shown, unread.map(|unread| &*unread.line))
+}
+
+/// Why nothing is known of what subscribers were sent; `None` as above.
+pub fn subscriptions(history: &History) -> Option<String> {
+    let shown = history.deliveries.iter().filter(|delivery| delivery.subscriber.is_some()).map(delivered);
+    let unread = history.unread.iter().filter(|unread| unread.subscriber.is_some());
+    why("deliver", &sent(history, "publish"), shown, unread.map(|unread| &*unread.line))
+}
+
+/// Why nothing is known of what nodes showed of their logs; `None` as above.
+pub fn entries(history: &History) -> Option<String> {
+    let asked = || history.ops.iter().filter(|op| &*op.f == "history");
+    let shown = asked().flat_map(|op| {
+        let entries = op.entries.iter().flat_map(|entries| entries.iter());
+        entries.map(|entry| (op.key.as_deref(), &entry.value))
+    });
+    let unread = asked().filter(|op| history.not_understood.contains(&op.index));
+    why("entry", &sent(history, "publish"), shown, unread.filter_map(|op| op.error.as_deref()))
+}
+
+fn why<'h>(
+    pattern: &str,
+    sent: &HashSet<Message<'_>>,
+    shown: impl Iterator<Item = Message<'h>>,
+    unread: impl Iterator<Item = &'h str>,
+) -> Option<String> {
+    let mut unknown: Vec<&Value> = Vec::new();
+    for message in shown {
+        if sent.contains(&message) {
+            return None;
+        }
+        unknown.push(message.1);
+    }
+    let (_, asked) = sent.iter().min()?;
+    if unknown.len() >= SYSTEMATIC {
+        return Some(format!(
+            "none of the {} messages that `{pattern}` of the protocol file found had been sent: one is `{}`, where `{}` had \
+             been sent; is its group `value` the message and nothing else, and `key`, where there is one, the topic?",
+            unknown.len(),
+            quoted(&word(unknown[0])),
+            quoted(&word(asked)),
+        ));
+    }
+    // A line that has a message in it tells more than what a program says when it starts.
+    let words: Vec<String> = sent.iter().map(|(_, value)| word(value)).collect();
+    let names = |line: &&&str| words.iter().any(|word| holds(line, word));
+    let unread: Vec<&str> = unread.collect();
+    let sample = unread.iter().rev().find(names).or(unread.last()).filter(|_| unknown.is_empty())?;
+    Some(format!("`{pattern}` of the protocol file fits nothing that came, such as `{}`", quoted(sample)))
+}
+
+/// As it was written into the line that was sent.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether `line` has `word` in it, and not as a part of a longer one.
+fn holds(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let apart = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        apart(line[..at].chars().next_back()) && apart(line[at + word.len()..].chars().next())
+    })
+}
+
+fn quoted(text: &str) -> String {
+    let mut chars = text.chars();
+    let beginning: String = chars.by_ref().take(QUOTED_CHARS).collect();
+    if chars.next().is_some() { beginning + "…" } else { beginning }
+}

@@ -1,19 +1,22 @@
 //! Whether what nodes show was understood at all.
 //!
 //! A pattern of the protocol file that fits nothing, or whose group is the wrong part of a line, makes a correct node look
-//! like one that has lost everything, or made everything up. Where a whole kind of showing (deliveries, entries of
-//! logs) names not one message that was sent, nothing is known of it, and what was made of it is no evidence.
+//! like one that has lost everything, or made everything up. Where a whole kind of showing (reads, deliveries,
+//! entries of logs) names not one value that was written, nothing is known of it, and what was made of it is no evidence.
 //!
 //! **Soundness.** A node that shows anything of what it was given has been understood, and is judged. One that shows none
 //! of it is judged only if it showed nothing else either: then there was nothing to misunderstand. A single unknown message
 //! is no misreading but a message from nowhere: messages differ, and so do the wrong parts of [`SYSTEMATIC`] lines.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use super::{Check, CheckResult, Verdict, phantom};
 use crate::history::{Delivery, History, Value};
 
 /// So many unknown messages, with not one that is known beside them, come of a misreading.
 const SYSTEMATIC: usize = 3;
+/// The same for values of keys: all replicas may agree on one that is corrupt, and be asked for it several times.
+const SYSTEMATIC_VALUES: usize = 12;
 /// How much of a line is quoted, characters.
 const QUOTED_CHARS: usize = 120;
 
@@ -55,6 +58,83 @@ pub fn entries(history: &History) -> Option<String> {
     });
     let unread = asked().filter(|op| history.not_understood.contains(&op.index));
     why("entry", &sent(history, "publish"), shown, unread.filter_map(|op| op.error.as_deref()))
+}
+
+/// A history as far as it was understood.
+pub struct Understood<'h> {
+    history: &'h History,
+    /// Where whole kinds of answers were not: why, and what is left without them.
+    rest: Option<(String, History)>,
+}
+
+impl<'h> Understood<'h> {
+    /// Looks once, for all checks. Linear.
+    pub fn new(history: &'h History) -> Self {
+        Self { history, rest: without_misread_values(history) }
+    }
+
+    /// Has `check` judge what was understood. What was not is told instead of being taken for the nodes' doing.
+    pub fn judge(&self, check: &dyn Check) -> CheckResult {
+        match &self.rest {
+            // What these say does not rest on values.
+            Some((why, rest)) if !matches!(check.name(), "availability" | "leader") => {
+                let result = check.check(rest);
+                match result.verdict {
+                    Verdict::Invalid => result,
+                    Verdict::Valid | Verdict::Unknown => {
+                        CheckResult { verdict: Verdict::Unknown, reason: Some(why.clone()), ..result }
+                    }
+                }
+            }
+            _ => check.check(self.history),
+        }
+    }
+}
+
+/// What is left of a run's history without the kinds of reads, and snapshots, of which nothing is known, and why; `None`: all
+/// were understood. Defaults (`0`, `""`) are what a node answers that knows nothing, and no misreading.
+fn without_misread_values(history: &History) -> Option<(String, History)> {
+    if history.contract.nodes.is_empty() {
+        // Recorded elsewhere: no protocol file of ours stood between.
+        return None;
+    }
+    let written: HashSet<&Value> =
+        history.ops.iter().filter(|op| &*op.f == "write").map(|op| &op.value).collect();
+    let asked = written.iter().min()?;
+    let mut understood: HashSet<&str> = HashSet::new();
+    let mut strange: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for op in history.ops.iter().filter(|op| op.is_ok()) {
+        let kind = match (&op.snapshot, op.level()) {
+            (Some(_), _) | (_, Some(_)) => &*op.f,
+            (None, None) => continue,
+        };
+        if understood.contains(kind) {
+            continue;
+        }
+        let held = op.snapshot.iter().flat_map(|held| held.values()).map(|held| &held.value);
+        let single = op.snapshot.is_none().then_some(&op.value);
+        for value in held.chain(single).filter(|value| !phantom::looks_like_default(value)) {
+            match written.contains(value) {
+                true => understood.insert(kind),
+                false => {
+                    strange.entry(kind).or_default().push(value);
+                    true
+                }
+            };
+        }
+    }
+    strange.retain(|kind, values| !understood.contains(kind) && values.len() >= SYSTEMATIC_VALUES);
+    let (kind, values) = strange.first_key_value()?;
+    let why = format!(
+        "none of the {} values that `{kind}` showed had been written: one is `{}`, where `{}` had been written; does `value` of \
+         `[{kind}]` in the protocol file say where the value is?",
+        values.len(),
+        quoted(&word(values[0])),
+        quoted(&word(asked)),
+    );
+    let mut rest = history.clone();
+    rest.ops.retain(|op| !strange.contains_key(&*op.f));
+    Some((why, rest))
 }
 
 fn why<'h>(

@@ -44,6 +44,7 @@ mod writes_follow_reads;
 use serde_json::{Map, Value as Json};
 
 use crate::history::History;
+pub use misread::Understood;
 
 /// What a check, or a whole run, concluded. Ordered by how bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -50,7 +50,8 @@ pub fn judge(facts: &Facts, sight: &Sight) -> Option<Phantom> {
     Some(guess.unwrap_or(if looks_like_default(sight.value) { Phantom::Default } else { Phantom::Nobody }))
 }
 
-fn looks_like_default(value: &Value) -> bool {
+/// Whether a value may stand for none.
+pub fn looks_like_default(value: &Value) -> bool {
     match value {
         Value::Nil => true,
         Value::Bool(truth) => !truth,

@@ -21,7 +21,7 @@ use super::messages::MessageLog;
 use super::settle::settle;
 use super::setup::{self, System};
 use super::world::{Real, Shared};
-use crate::check;
+use crate::check::{self, Understood};
 use crate::fault::nemesis::{Ineffective, Nemesis};
 use crate::fault::world::Message;
 use crate::history::{History, Phase, reader};
@@ -342,9 +342,10 @@ fn read_history(folder: &Folder, outcome: &mut Outcome) -> History {
 /// Runs the checks asked for over the history, each on its own: one that panics is `unknown`, and says so.
 fn judge(asked: &[(&str, CheckMode)], history: &History, outcome: &mut Outcome) -> Vec<Checked> {
     let mut checked = Vec::new();
+    let understood = Understood::new(history);
     for &(name, mode) in asked {
         let Some(check) = check::find(name) else { continue };
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check.check(history))) {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| understood.judge(check))) {
             Ok(result) => checked.push((name.to_owned(), mode, result)),
             Err(_) => {
                 let reason =

@@ -1,6 +1,6 @@
 //! What a correct system may do, and what must not be concluded from too little.
 
-use harness::check::{CHECKS, Verdict};
+use harness::check::{CHECKS, Understood, Verdict, find};
 
 use crate::build::history;
 
@@ -217,4 +217,37 @@ fn a_replica_that_was_slow_at_the_end_is_not_compared() {
         build.judge("convergence").reason.unwrap(),
         "C was not seen to answer when the settle phase was over"
     );
+}
+
+/// A `value` of the protocol file that is something else's place.
+#[test]
+fn what_was_misread_is_no_evidence() {
+    let written = |count: i64| {
+        (0..count).fold(history("disk"), |build, number| {
+            let at = 10 * number as u64;
+            build.write(0, "A", ("k", 100 + number), &format!("{number}A"), [at, at + 1]).read(
+                0,
+                "A",
+                ("k", Some(number)),
+                &format!("{number}A"),
+                [at + 2, at + 3],
+            )
+        })
+    };
+    let verdict =
+        |build: &crate::build::Build, name: &str| Understood::new(&build.parse()).judge(find(name).unwrap());
+    let misread = written(20).agree(&[("k", 119, "19A")]);
+    for name in ["lww", "linearizability", "staleness"] {
+        let result = verdict(&misread, name);
+        assert_eq!(result.verdict, Verdict::Unknown, "{name}: {:#?}", result.violations);
+        let reason = result.reason.unwrap();
+        assert!(reason.contains("`read`") && reason.contains("one is `1`, where `100`"), "{reason}");
+    }
+    // What was understood is judged all the same.
+    let apart = written(20).ends(&[("k", 119, "19A")], &[("k", 118, "18A")], &[("k", 119, "19A")]);
+    assert_eq!(verdict(&apart, "convergence").violations[0].kind, "diverged");
+    // One value that had been written, or too few of the others, and nodes are taken at their word.
+    let once = misread.read(1, "B", ("k", Some(119)), "19A", [900, 901]);
+    assert_eq!(verdict(&once, "lww").violations[0].kind, "phantom-value");
+    assert_eq!(verdict(&written(5).agree(&[("k", 104, "4A")]), "lww").verdict, Verdict::Invalid);
 }

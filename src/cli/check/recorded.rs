@@ -9,7 +9,7 @@ use super::foreign::Foreign;
 use super::{Args, Input, Judged};
 use crate::check::models::Model;
 use crate::check::plain::{self, Proof, Question};
-use crate::check::{self, CHECKS, CheckMode, CheckResult, OF_OBJECTS, Verdict, Violation};
+use crate::check::{self, CHECKS, CheckMode, CheckResult, OF_OBJECTS, Understood, Verdict, Violation};
 use crate::history::calls::Calls;
 use crate::history::import::Format;
 use crate::history::{Durability, History, Value, reader};
@@ -71,8 +71,7 @@ fn on_history(
     if let Some(durability) = &args.durability {
         history.contract.durability = named_durability(durability);
     }
-    let checked: Vec<Checked> =
-        plan(names, &history).into_iter().map(|(name, mode)| run(name, mode, &history)).collect();
+    let checked = run(plan(names, &history), &history);
     let verdicts = checked.iter().map(|(_, mode, result)| as_taken(*mode, result.verdict));
     judged.verdict = verdicts.max().unwrap_or(Verdict::Unknown);
     judged.checks = checked.iter().map(check_json).collect();
@@ -132,15 +131,16 @@ fn plan(names: &[String], history: &History) -> Vec<(String, CheckMode)> {
 
 /// What the checks that a history was recorded for say of it; where it does not tell, all that fit it.
 pub(in crate::cli) fn checks_of(history: &History) -> Vec<Checked> {
-    plan(&[], history).into_iter().map(|(name, mode)| run(name, mode, history)).collect()
+    run(plan(&[], history), history)
 }
 
-fn run(name: String, mode: CheckMode, history: &History) -> Checked {
-    let result = match check::find(&name) {
-        Some(check) => check.check(history),
+fn run(plan: Vec<(String, CheckMode)>, history: &History) -> Vec<Checked> {
+    let understood = Understood::new(history);
+    let result = |name: &str| match check::find(name) {
+        Some(check) => understood.judge(check),
         None => CheckResult::unknown("this version of the harness has no such check"),
     };
-    (name, mode, result)
+    plan.into_iter().map(|(name, mode)| (name.clone(), mode, result(&name))).collect()
 }
 
 fn show_text(file: &Path, history: &History, checked: Vec<Checked>, style: &Style) -> String {

@@ -23,6 +23,8 @@ use crate::workload::{Axis, Cells, Overrides, Workload};
 
 /// What a shell expects of a program that ended because of Ctrl-C.
 const EXIT_INTERRUPTED: u8 = 130;
+/// Where results go unless told otherwise.
+const DEFAULT_RESULTS: &str = "results";
 
 /// Run workloads: real processes, real faults, a verdict
 #[derive(Args, Clone, Debug)]
@@ -36,7 +38,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub repeat: u32,
     /// Where results go
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RESULTS)]
     pub results: PathBuf,
     /// Print results.json on standard output instead of tables
     #[arg(long)]
@@ -330,6 +332,9 @@ fn rerun(args: &RunArgs, cell: &[(String, String)], workload: &Workload) -> Stri
     words.extend(vars.iter().flat_map(|var| ["--var".to_owned(), var.clone()]));
     words.extend(cell.iter().flat_map(|(name, value)| ["--var".to_owned(), format!("{name}={value}")]));
     words.extend(sets.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
+    if args.results != Path::new(DEFAULT_RESULTS) {
+        words.extend(["--results".to_owned(), args.results.display().to_string()]);
+    }
     words.extend(["--seed".to_owned(), workload.seed.to_string()]);
     let called = std::env::args().next().unwrap_or_else(|| "harness".to_owned());
     // cargo sets it for what it runs.

@@ -1,7 +1,7 @@
-//! `harness validate`: checks workload files, and rubrics, without running anything.
+//! `harness validate`: checks workload files, protocol files and rubrics, without running anything.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use comfy_table::{Table, presets};
 
 use super::overrides::{OverrideArgs, show_errors};
 use super::{EXIT_BROKEN, EXIT_USAGE, EXIT_VALID};
+use crate::client::Protocol;
 use crate::document;
 use crate::grade::parse;
 use crate::workload::{Cells, Workload};
 
-/// Checks workload files, and rubrics, without running anything
+/// Checks workload files, protocol files and rubrics, without running anything
 #[derive(Args, Debug)]
 pub struct ValidateArgs {
     /// The workload files
@@ -40,6 +41,18 @@ pub fn main(args: ValidateArgs) -> ExitCode {
                 }
                 Err(errors) => {
                     show_errors(&errors);
+                    exit = EXIT_USAGE;
+                }
+            }
+            continue;
+        }
+        if document::read(file).is_ok_and(|(_, table)| Protocol::is_meant(|key| table.get(key).is_some())) {
+            match Protocol::load(&file.display().to_string(), Path::new("")) {
+                Ok(protocol) => {
+                    let _ = writeln!(std::io::stdout(), "ok {}: {}", file.display(), protocol.summary());
+                }
+                Err(error) => {
+                    eprintln!("error: {error}");
                     exit = EXIT_USAGE;
                 }
             }

@@ -252,7 +252,10 @@ impl Client {
         if let Link::Console(console) = &self.link {
             return match console.is_ready() {
                 true => Ok(()),
-                false => Err("it has not printed that it is ready".into()),
+                false => Err(format!(
+                    "it has not printed that it is ready (`{}`)",
+                    self.protocol.ready_line.as_ref().map_or("", |ready| ready.as_str())
+                )),
             };
         }
         let protocol = Arc::clone(&self.protocol);

@@ -137,6 +137,24 @@ impl Protocol {
         decode::protocol(text, path, name)
     }
 
+    /// Whether a TOML file that has these keys at its top level is meant as a protocol file, and not as a workload.
+    pub fn is_meant(has: impl Fn(&str) -> bool) -> bool {
+        let of_workloads = ["cluster", "client", "load", "fault", "chaos", "checks"];
+        let teaches = has("transport") || OPERATIONS.iter().any(|(name, _)| has(name));
+        teaches && !of_workloads.into_iter().any(&has)
+    }
+
+    /// In a line: what carries it and what it teaches.
+    pub fn summary(&self) -> String {
+        let transport = match self.transport {
+            Transport::Http => "http",
+            Transport::Line => "line",
+            Transport::Stdio => "stdio",
+        };
+        let operations: Vec<&str> = self.operations.iter().map(|operation| operation.name).collect();
+        format!("protocol {} over {transport}: {}", self.name, operations.join(", "))
+    }
+
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name

@@ -65,6 +65,11 @@ impl Targets {
         })
     }
 
+    /// What clients speak.
+    pub fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
     /// The counters.
     pub fn live(&self) -> &Arc<Live> {
         &self.live

@@ -6,10 +6,12 @@ use serde_json::Value as Json;
 
 use super::results::{HeldRow, ProofRow, ViolationRow};
 use crate::check::Violation;
-use crate::history::{Delivery, History, Op, Outcome, Phase};
+use crate::history::{Claim, Delivery, Entry, History, Op, Outcome, Phase, Value};
 
 /// Longest value, as JSON text, that a proof repeats; longer ones are cut, the history has them whole.
 const VALUE_LIMIT: usize = 512;
+/// So many entries of a log are written out; of longer ones the ends.
+const SHOWN_ENTRIES: usize = 6;
 
 /// A violation with its operations and the nodes' final state written out.
 pub fn row(history: &History, violation: &Violation) -> ViolationRow {
@@ -37,7 +39,7 @@ fn proof_row(op: &Op, key: Option<&str>) -> ProofRow {
     let (value, version) = match (&op.snapshot, held) {
         (Some(_), Some(held)) => (held.value.to_json(), held.version.as_ref()),
         (Some(_), None) => (Json::Null, None),
-        (None, _) => (op.value.to_json(), op.version.as_ref()),
+        (None, _) => (answered(op), op.version.as_ref()),
     };
     let outcome = match op.outcome {
         Outcome::Ok => "ok",
@@ -57,6 +59,40 @@ fn proof_row(op: &Op, key: Option<&str>) -> ProofRow {
         returned_ms: op.returned_ns.map(milliseconds),
         error: op.error.as_deref().map(str::to_owned),
     }
+}
+
+/// What an operation wrote or was answered, in short.
+fn answered(op: &Op) -> Json {
+    match (&op.entries, &op.claim) {
+        (Some(entries), _) => shown(entries),
+        (None, Some(claim)) if &*op.f == "status" => said(claim),
+        _ => op.value.to_json(),
+    }
+}
+
+/// A log, which is long, by its ends: `97 entries: m1 … m195 m196`.
+fn shown(entries: &[Entry]) -> Json {
+    let name = |entry: &Entry| match &entry.value {
+        Value::Text(text) => text.to_string(),
+        other => other.to_string(),
+    };
+    let names = match entries {
+        [] => return "an empty log".into(),
+        [only] => return format!("1 entry: {}", name(only)).into(),
+        [first, .., last] if entries.len() > SHOWN_ENTRIES => {
+            format!("{} … {} {}", name(first), name(&entries[entries.len() - 2]), name(last))
+        }
+        _ => entries.iter().map(name).collect::<Vec<_>>().join(" "),
+    };
+    format!("{} entries: {names}", entries.len()).into()
+}
+
+fn said(claim: &Claim) -> Json {
+    let role = claim.role.as_deref().unwrap_or("no role");
+    let term = claim.term.map(|term| format!(" in term {term}")).unwrap_or_default();
+    let leader = claim.leader.as_deref().filter(|_| role != "leader");
+    let leader = leader.map(|leader| format!(", leader {leader}")).unwrap_or_default();
+    format!("{role}{term}{leader}").into()
 }
 
 /// A delivery has no client and no beginning: it was seen.
@@ -95,13 +131,13 @@ fn shortened(value: Json) -> Json {
 }
 
 /// What each node held under `key` when the run ended: by its last snapshot of the settle phase or, for systems
-/// without one, by the last read of the key it answered there. Empty when the run never came to settle.
+/// without one, by the last read of the key, or question for its log, that it answered there. Empty when the run never came to settle.
 fn held_now(history: &History, key: &str) -> Vec<HeldRow> {
     let Some(settle_ns) = history.phase_began_ns(Phase::Settle) else { return Vec::new() };
     let snapshots = history.final_snapshots();
     let mut reads: BTreeMap<&str, &Op> = BTreeMap::new();
     for op in &history.ops {
-        let is_read = op.is_ok() && &*op.f == "read" && op.key.as_deref() == Some(key);
+        let is_read = op.is_ok() && matches!(&*op.f, "read" | "history") && op.key.as_deref() == Some(key);
         if let (true, Some(node)) = (is_read && op.invoked_ns >= settle_ns, op.node.as_deref()) {
             reads.insert(node, op);
         }
@@ -113,7 +149,7 @@ fn held_now(history: &History, key: &str) -> Vec<HeldRow> {
                 Some(held) => (true, held.value.to_json(), held.version.as_ref()),
                 None => (true, Json::Null, None),
             },
-            (None, Some(read)) => (true, read.value.to_json(), read.version.as_ref()),
+            (None, Some(read)) => (true, answered(read), read.version.as_ref()),
             (None, None) => (false, Json::Null, None),
         };
         let version = version.map(crate::history::Version::to_json);

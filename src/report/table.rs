@@ -10,7 +10,7 @@ use super::results::{CheckRow, ExitRow, FaultRow, LoadRow, NotOk, Results};
 use super::style::{Paint, Style, one_line};
 use super::violations;
 use crate::check::{CheckMode, Verdict};
-use crate::history::Outcome;
+use crate::history::{Outcome, Phase};
 
 /// How many faults are listed; those that did not take effect come first.
 const SHOWN_FAULTS: usize = 20;
@@ -81,11 +81,24 @@ fn head(results: &Results, style: &Style) -> String {
             number(results.settle.within_ms as f64 / 1e3)
         );
         let _ = writeln!(out, "{}", style.wrap(&line, 2));
+    } else if let Some(line) = never_agreed(results) {
+        let _ = writeln!(out, "{}", style.wrap(&line, 2));
     }
     if let Some(row) = &results.isolation {
         let _ = writeln!(out, "{}", style.wrap(&isolation::line(row), 2));
     }
     out
+}
+
+/// That all of the time to agree went by. A group of which somebody is gone never has everything everywhere, and need not.
+fn never_agreed(results: &Results) -> Option<String> {
+    let began = |phase| results.phases.iter().find(|row| row.phase == phase).map(|row| row.began_ms);
+    let waited_ms = began(Phase::Done)?.checked_sub(began(Phase::Settle)?)?;
+    let of_groups = results.checks.iter().any(|check| check.name == "total-order");
+    (waited_ms >= results.settle.within_ms && !of_groups).then(|| {
+        let within_s = number(results.settle.within_ms as f64 / 1e3);
+        format!("The replicas did not settle within {within_s} s of the heal")
+    })
 }
 
 /// Why operations did not end well.

@@ -62,7 +62,7 @@ fn the_rest(others: &[&ViolationRow], rest: u64) -> String {
     for violation in others.iter().take(NAMED_PER_CHECK) {
         let key = violation.key.as_deref().map(|key| one_line(key, KEY_WIDTH));
         match kinds.iter_mut().find(|(kind, _)| *kind == violation.kind) {
-            Some((_, keys)) => keys.extend(key),
+            Some((_, keys)) => keys.extend(key.filter(|key| !keys.contains(key))),
             None => kinds.push((&violation.kind, key.into_iter().collect())),
         }
     }

@@ -279,6 +279,20 @@ fn the_command_line_validates_and_shows_the_schedule() {
     assert!(stderr.contains("did you mean `workloads/outage.toml`?"), "{stderr}");
     assert!(!stderr.contains('\u{1b}'));
 
+    let output = run(&["validate", "workloads/protocols/pubsub.toml"]);
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        stdout,
+        "ok workloads/protocols/pubsub.toml: protocol pubsub over line: publish, history, subscribe, status, ready\n"
+    );
+    let wrong = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    std::fs::write(wrong.path(), "transport = \"stdio\"\ndelivr = 'x'\n[broadcast]\nline = 'y'\n").unwrap();
+    let output = run(&["validate", wrong.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains(":2:1: a protocol file has no key `delivr`; did you mean `deliver`?"), "{stderr}");
+
     let output = run(&["schema"]);
     assert_eq!(output.status.code(), Some(0));
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

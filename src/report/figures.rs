@@ -28,6 +28,7 @@ pub fn section(results: &Results, style: &Style) -> String {
             "convergence" if check.stats.keys().all(|name| name == "converged_ms") => continue,
             "availability" => availability(check, results, style),
             "staleness" => staleness(check, style),
+            "log" => many_failovers(check, style),
             _ => None,
         };
         let text = text.unwrap_or_else(|| generic(&check.stats, style));
@@ -206,6 +207,32 @@ fn staleness(check: &CheckRow, style: &Style) -> Option<String> {
     Some(format!("{}\n{}\n", style.wrap(&line, 2), style.table(&headers, &rows, |_, _| None)))
 }
 
+/// Where a log met more faults than have room: those after which publishers waited longest.
+fn many_failovers(check: &CheckRow, style: &Style) -> Option<String> {
+    let rows = check.stats.get("failover")?.as_array()?;
+    if rows.len() <= SHOWN_FAULTS {
+        return None;
+    }
+    // Nothing acknowledged any more is the longest wait of all.
+    let wait = |row: &Json| number(row, "next_ack_ms").unwrap_or(f64::INFINITY);
+    let mut ranked: Vec<usize> = (0..rows.len()).collect();
+    ranked.sort_by(|one, other| wait(&rows[*other]).total_cmp(&wait(&rows[*one])));
+    let median = wait(&rows[ranked[ranked.len() / 2]]);
+    let mut worst = ranked[..SHOWN_FAULTS].to_vec();
+    worst.sort_unstable();
+    let mut stats = check.stats.clone();
+    stats.insert("failover".into(), worst.into_iter().map(|at| rows[at].clone()).collect());
+    let median = match median.is_finite() {
+        true => format!("the median of all is {}", duration(median)),
+        false => "after most of them nothing was acknowledged any more".to_owned(),
+    };
+    let line = format!(
+        "Of {} faults these are the {SHOWN_FAULTS} after which publishers waited longest; {median}.",
+        rows.len()
+    );
+    Some(format!("{}{}\n", generic(&stats, style), style.wrap(&line, 2)))
+}
+
 fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
@@ -301,6 +328,35 @@ mod tests {
                 "A and B answered again at most 3 ms after partition A | B ended.",
             ]
         );
+    }
+
+    #[test]
+    fn of_many_failovers_the_longest_are_shown() {
+        let rows = |count: u64| -> Vec<Json> {
+            let ms = |at: u64| if at == 3 { Json::Null } else { json!(at * 10) };
+            (0..count).map(|at| json!({"fault": format!("kill {at}"), "next_ack_ms": ms(at)})).collect()
+        };
+        let check = |count| CheckRow {
+            name: "log".into(),
+            promise: String::new(),
+            mode: crate::check::CheckMode::Required,
+            verdict: crate::check::Verdict::Valid,
+            reason: None,
+            evidence: Map::new(),
+            violations: Vec::new(),
+            violations_total: 0,
+            excused: 0,
+            stats: stats(json!({"failover": rows(count)})),
+        };
+        assert_eq!(many_failovers(&check(8), &Style::PLAIN), None);
+        let text = many_failovers(&check(20), &Style::PLAIN).unwrap();
+        let shown: Vec<&str> = text.lines().filter(|line| line.contains("kill")).collect();
+        assert_eq!(shown.len(), 8, "{text}");
+        assert!(shown[0].contains("kill 3 ") && shown[7].contains("kill 19"), "{text}");
+        let text = text.replace("\n  ", " ");
+        assert!(text.contains(
+            "Of 20 faults these are the 8 after which publishers waited longest; the median of all is 100 ms."
+        ));
     }
 
     #[test]

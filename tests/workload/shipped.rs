@@ -291,7 +291,10 @@ fn the_command_line_validates_and_shows_the_schedule() {
     let output = run(&["validate", wrong.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains(":2:1: a protocol file has no key `delivr`; did you mean `deliver`?"), "{stderr}");
+    assert!(
+        stderr.contains(":2:1: a protocol file has no key `delivr`; did you mean `deliver`?"),
+        "{stderr}"
+    );
 
     let output = run(&["schema"]);
     assert_eq!(output.status.code(), Some(0));

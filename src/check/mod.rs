@@ -177,6 +177,17 @@ pub fn all() -> impl Iterator<Item = &'static dyn Check> + Clone {
     CHECKS.iter().chain(OF_MESSAGES).chain(OF_OBJECTS).copied()
 }
 
+/// The kind of load whose operations the check called `name` judges; `None`: it says something of any, or there is no such
+/// check.
+pub fn judged(name: &str) -> Option<&'static str> {
+    match name {
+        "total-order" => Some("broadcast"),
+        "log" => Some("log"),
+        "availability" | "leader" => None,
+        _ => find(name).map(|_| "register"),
+    }
+}
+
 /// The check called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Check> {
     all().find(|check| check.name() == name)

@@ -164,7 +164,9 @@ fn decode_all(root: &Table, path: &Path, overrides: &Overrides, sink: &Sink<'_>)
         Some(section) => section.and_then(|section| sections::settle(Some(&section))),
         None => sections::settle(None),
     };
-    let checks = tables.section(&top, "checks", sink).and_then(|section| sections::checks(&section));
+    let checks = tables
+        .section(&top, "checks", sink)
+        .and_then(|section| sections::checks(&section, load.as_ref().map(|load| load.kind.as_str())));
 
     if let (Some(client), Some(load), Some(protocol)) = (&mut client, &load, protocol)
         && client.probe.is_none()

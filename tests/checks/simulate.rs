@@ -39,7 +39,7 @@ fn another_correct_cluster_is_never_blamed() {
 }
 
 /// Some seconds; for a soak set `HARNESS_SOAK` to the number of runs.
-const CORRECT_RUNS: u64 = 1_000;
+const CORRECT_RUNS: u64 = 600;
 
 fn never_blamed(seeds: std::ops::Range<u64>) {
     let soak = std::env::var("HARNESS_SOAK").ok().and_then(|text| text.parse::<u64>().ok());
@@ -78,6 +78,9 @@ fn never_blamed(seeds: std::ops::Range<u64>) {
     }
 }
 
+/// So many histories of each bug; one of them must show it at least.
+const BUG_RUNS: u64 = 20;
+
 /// How many of `seeds` histories with `bug` each `check/kind` rejects.
 fn rejected(bug: Bug, durability: Durability, shown: Shown, seeds: u64) -> BTreeMap<String, u64> {
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
@@ -102,7 +105,7 @@ fn rejected(bug: Bug, durability: Durability, shown: Shown, seeds: u64) -> BTree
             for violation in &result.violations {
                 assert!((1..=4).contains(&violation.ops.len()), "{violation:?}");
                 assert!(!violation.story.is_empty() && !violation.cause.is_empty(), "{violation:?}");
-                let known = |index: &u64| history.ops.iter().any(|op| op.index == *index);
+                let known = |index: &u64| history.op(*index).is_some();
                 assert!(violation.ops.iter().all(known), "{violation:?}");
             }
         }
@@ -129,10 +132,10 @@ fn every_bug_is_found_by_the_right_check() {
         (Bug::NoCatchUp, &["convergence/diverged"]),
     ];
     for (bug, expected) in cases {
-        let found = rejected(bug, Durability::Disk, Shown::Full, 40);
+        let found = rejected(bug, Durability::Disk, Shown::Full, BUG_RUNS);
         for name in expected {
             let times = found.get(*name).copied().unwrap_or(0);
-            assert!(times >= 2, "{bug:?}: {name} rejected {times} of 40 histories; found {found:?}");
+            assert!(times >= 1, "{bug:?}: {name} rejected {times} of {BUG_RUNS} histories; found {found:?}");
         }
     }
 }
@@ -147,10 +150,10 @@ fn bugs_are_found_without_versions_too() {
         (Bug::KeyCollision, &["lww/phantom-value"]),
     ];
     for (bug, expected) in cases {
-        let found = rejected(bug, Durability::Disk, Shown::Nothing, 40);
+        let found = rejected(bug, Durability::Disk, Shown::Nothing, BUG_RUNS);
         for name in expected {
             let times = found.get(*name).copied().unwrap_or(0);
-            assert!(times >= 2, "{bug:?}: {name} rejected {times} of 40 histories; found {found:?}");
+            assert!(times >= 1, "{bug:?}: {name} rejected {times} of {BUG_RUNS} histories; found {found:?}");
         }
     }
 }

@@ -33,13 +33,22 @@ fn run(flags: &str, duration_ms: u64, settle: &str, faults: &[(u64, u64, &str)])
     text += &format!(
         "[settle]\nwithin = \"{settle}\"\n[checks]\nconvergence = \"required\"\nlww = \"required\"\n"
     );
-    let lab = Lab::new("udp");
-    std::fs::write(lab.file(), text).unwrap();
-    let ended = lab.run(&["--json", "--quiet"]);
-    let code = ended.status.code().unwrap_or_else(|| panic!("{ended:?}"));
-    assert!([0, 1, 4].contains(&code), "{ended:?}");
-    let results = ended.json();
-    Some((lab, code, results))
+    let mut attempts = 0;
+    loop {
+        let lab = Lab::new("udp");
+        std::fs::write(lab.file(), &text).unwrap();
+        let ended = lab.run(&["--json", "--quiet"]);
+        let code = ended.status.code().unwrap_or_else(|| panic!("{ended:?}"));
+        assert!([0, 1, 4].contains(&code), "{ended:?}");
+        let results = ended.json();
+        attempts += 1;
+        // On a busy machine the nodes may have had no time to say anything while a short fault lasted.
+        let faults = results["faults"].as_array().unwrap();
+        let in_vain = faults.iter().any(|fault| fault["took_effect"] == false);
+        if attempts == 3 || !in_vain && !lab.was_starved() {
+            return Some((lab, code, results));
+        }
+    }
 }
 
 /// The sum of a counter over all links of a fault.

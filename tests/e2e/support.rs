@@ -157,7 +157,8 @@ impl Lab {
         serde_json::from_str(&std::fs::read_to_string(self.folder().join("results.json")).unwrap()).unwrap()
     }
 
-    fn was_starved(&self) -> bool {
+    /// Whether less than half of the operations took place.
+    pub fn was_starved(&self) -> bool {
         let results = self.last_results();
         let rate = |name: &str| results["load"][name].as_f64().unwrap();
         results["failures"] == json!([]) && rate("achieved_rate") * 2.0 < rate("asked_rate")

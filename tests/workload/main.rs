@@ -70,3 +70,16 @@ fn edited(from: &str, to: &str) -> String {
     assert_eq!(BASE.matches(from).count(), 1, "{from:?} is not in the base exactly once");
     BASE.replacen(from, to, 1)
 }
+
+#[test]
+fn a_check_of_another_kind_of_load_is_refused() {
+    let text = edited("convergence = \"required\"", "total-order = \"reported\"");
+    let errors = parse(&text).unwrap_err().to_string();
+    assert!(errors.contains(
+        "`checks.total-order` judges loads of kind \"broadcast\", and that of [load] is \"register\""
+    ));
+    assert!(
+        errors.contains("of such a load there are convergence, lww,") && !errors.contains(" log"),
+        "{errors}"
+    );
+}

@@ -69,11 +69,24 @@ pub(super) const CHECKS_LATER: &[&str] = LATER_CHECKS;
 
 const MODES: &[&str] = &["required", "reported", "expected-to-fail"];
 
-/// Reads `[checks]`.
-pub(super) fn checks(section: &Section<'_>) -> Option<Vec<(String, CheckMode)>> {
+/// Reads `[checks]`; `kind` is the load's.
+pub(super) fn checks(section: &Section<'_>, kind: Option<&str>) -> Option<Vec<(String, CheckMode)>> {
     let mut checks = Vec::new();
     let mut fine = true;
     for (entry, field) in section.fields() {
+        if let (Some(kind), Some(judged)) = (kind, crate::check::judged(&entry.key))
+            && kind != judged
+        {
+            let fitting = crate::check::all().map(|check| check.name());
+            let fitting: Vec<&str> = fitting
+                .filter(|name| crate::check::judged(name).is_none_or(|judged| judged == kind))
+                .collect();
+            field.fail(
+                format!("judges loads of kind {judged:?}, and that of [load] is {kind:?}"),
+                format!("of such a load there are {}", list(&fitting, "and")),
+            );
+            fine = false;
+        }
         match field.word(MODES, &[]) {
             Some("required") => checks.push((entry.key.clone(), CheckMode::Required)),
             Some("reported") => checks.push((entry.key.clone(), CheckMode::Reported)),

@@ -3,7 +3,8 @@
 #
 # A sender numbers its messages; everybody answers each with a proposal above all it has proposed or seen agreed, and the
 # largest (ties by process) is its place. A message waits in the hold-back queue until its place is agreed and nothing
-# before it is open. Whoever does not answer is waited for, for ever.
+# before it is open. Whoever does not answer is waited for, for ever. So these chats bear no kill: one that dies between telling
+# two others what place was agreed leaves one who goes on and one who waits for ever.
 import argparse
 import sys
 import threading

@@ -42,6 +42,15 @@ pub fn deliveries(history: &History) -> Option<String> {
     why("deliver", &sent, shown, unread.map(|unread| &*unread.line))
 }
 
+/// A line with a message in it that `node` printed, and that is no delivery: what it seems to lack it may have said in other
+/// words.
+pub fn said_otherwise(history: &History, node: &str) -> Option<String> {
+    let mut own = history.unread.iter().filter(|unread| &*unread.node == node && unread.subscriber.is_none());
+    let words: Vec<String> = sent(history, "broadcast").iter().map(|(_, value)| word(value)).collect();
+    let line = own.rfind(|unread| words.iter().any(|word| holds(&unread.line, word)))?;
+    Some(quoted(&line.line))
+}
+
 /// Why nothing is known of what subscribers were sent; `None` as above.
 pub fn subscriptions(history: &History) -> Option<String> {
     let shown = history.deliveries.iter().filter(|delivery| delivery.subscriber.is_some()).map(delivered);

@@ -36,6 +36,12 @@ fn what_was_misread_is_no_evidence() {
     assert!(told.contains("none of the 3 messages") && told.contains("one is `A`, where `a1`"), "{told}");
     // One message that was understood shows that they all could have been, and silence is no misunderstanding.
     assert_eq!(unread.clone().got(40, "A", "a1").kinds(), ["missing", "own-message-missing"]);
+    let in_part = unread.clone().got(40, "A", "a1").judge();
+    let hinted = |node: &str| {
+        let of_node = in_part.violations.iter().find(|violation| violation.nodes == [node]);
+        of_node.unwrap().cause.contains("C also printed `<A> a1!`")
+    };
+    assert!(hinted("C") && !hinted("B"), "{:#?}", in_part.violations);
     assert_eq!(wrong_part.all_got(40, &["a1", "b1"]).kinds(), ["from-nowhere"]);
     assert_eq!(two().kinds(), ["own-message-missing"]);
     assert!(two().judge().violations[0].cause.contains("flush"));

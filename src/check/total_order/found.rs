@@ -4,6 +4,7 @@ use super::facts::{Broadcasts, MessageId, ProcessId};
 use crate::check::Violation;
 use crate::check::diagram::{Moment, space_time};
 use crate::check::listed::Listed;
+use crate::check::misread;
 use crate::check::tell::at;
 use crate::history::{Delivery, Op, Value};
 
@@ -82,7 +83,7 @@ impl Listed<Broadcasts<'_>> for Found {
             key: None,
             nodes: self.nodes(facts),
             story: self.story(facts),
-            cause: self.cause(facts),
+            cause: self.cause(facts) + &self.doubt(facts),
             ops,
             faults: facts.history.faults_during(from_ns, to_ns),
             diagram: (moments.len() > 1).then(|| space_time(&[], &moments)),
@@ -159,6 +160,21 @@ impl Found {
             label: format!("sent {}", plain(&op.value)),
         });
         sent.chain(got).collect()
+    }
+
+    /// Whoever lacks a message may have delivered it in a line that was not recognised.
+    fn doubt(&self, facts: &Broadcasts) -> String {
+        let (Found::Gap { lacks, .. }
+        | Found::Missing { lacks, .. }
+        | Found::OwnMissing { process: lacks, .. }) = *self
+        else {
+            return String::new();
+        };
+        let node = facts.sequences[lacks].node;
+        let line = misread::said_otherwise(facts.history, node);
+        line.map_or_else(String::new, |line| {
+            format!("; or `deliver` of the protocol file does not fit all of its deliveries: {node} also printed `{line}`")
+        })
     }
 
     fn story(&self, facts: &Broadcasts) -> String {

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Check, CheckResult, Verdict, phantom};
-use crate::history::{Delivery, History, Value};
+use crate::history::{History, Value};
 
 /// So many unknown messages, with not one that is known beside them, come of a misreading.
 const SYSTEMATIC: usize = 3;
@@ -28,10 +28,6 @@ fn sent<'h>(history: &'h History, f: &str) -> HashSet<Message<'h>> {
     history.ops.iter().filter(|op| &*op.f == f).map(|op| (op.key.as_deref(), &op.value)).collect()
 }
 
-fn delivered(delivery: &Delivery) -> Message<'_> {
-    (delivery.key.as_deref(), &delivery.entry.value)
-}
-
 /// Why nothing is known of what processes delivered; `None`: it was understood, or there was nothing to understand.
 pub fn deliveries(history: &History) -> Option<String> {
     let shown = history.deliveries.iter().filter(|delivery| delivery.subscriber.is_none());
@@ -46,27 +42,27 @@ pub fn deliveries(history: &History) -> Option<String> {
 /// words.
 pub fn said_otherwise(history: &History, node: &str) -> Option<String> {
     let mut own = history.unread.iter().filter(|unread| &*unread.node == node && unread.subscriber.is_none());
-    let words: Vec<String> = sent(history, "broadcast").iter().map(|(_, value)| word(value)).collect();
+    let words: Vec<String> = sent(history, "broadcast").iter().map(|(_, value)| value.plain()).collect();
     let line = own.rfind(|unread| words.iter().any(|word| holds(&unread.line, word)))?;
     Some(quoted(&line.line))
 }
 
-/// Why nothing is known of what subscribers were sent; `None` as above.
-pub fn subscriptions(history: &History) -> Option<String> {
-    let shown = history.deliveries.iter().filter(|delivery| delivery.subscriber.is_some()).map(delivered);
-    let unread = history.unread.iter().filter(|unread| unread.subscriber.is_some());
-    why("deliver", &sent(history, "publish"), shown, unread.map(|unread| &*unread.line))
-}
-
-/// Why nothing is known of what nodes showed of their logs; `None` as above.
-pub fn entries(history: &History) -> Option<String> {
+/// Why nothing is known of what nodes showed of their logs, and of what subscribers were sent; `None` as above.
+pub fn logs(history: &History) -> [Option<String>; 2] {
+    let sent = sent(history, "publish");
     let asked = || history.ops.iter().filter(|op| &*op.f == "history");
-    let shown = asked().flat_map(|op| {
+    let entries = asked().flat_map(|op| {
         let entries = op.entries.iter().flat_map(|entries| entries.iter());
         entries.map(|entry| (op.key.as_deref(), &entry.value))
     });
     let unread = asked().filter(|op| history.not_understood.contains(&op.index));
-    why("entry", &sent(history, "publish"), shown, unread.filter_map(|op| op.error.as_deref()))
+    let entries = why("entry", &sent, entries, unread.filter_map(|op| op.error.as_deref()));
+
+    let delivered = history.deliveries.iter().filter(|delivery| delivery.subscriber.is_some());
+    let delivered = delivered.map(|delivery| (delivery.key.as_deref(), &delivery.entry.value));
+    let unread = history.unread.iter().filter(|unread| unread.subscriber.is_some());
+    let subscriptions = why("deliver", &sent, delivered, unread.map(|unread| &*unread.line));
+    [entries, subscriptions]
 }
 
 /// A history as far as it was understood.
@@ -123,13 +119,11 @@ fn without_misread_values(history: &History) -> Option<(String, History)> {
         let held = op.snapshot.iter().flat_map(|held| held.values()).map(|held| &held.value);
         let single = op.snapshot.is_none().then_some(&op.value);
         for value in held.chain(single).filter(|value| !phantom::looks_like_default(value)) {
-            match written.contains(value) {
-                true => understood.insert(kind),
-                false => {
-                    strange.entry(kind).or_default().push(value);
-                    true
-                }
-            };
+            if written.contains(value) {
+                understood.insert(kind);
+            } else {
+                strange.entry(kind).or_default().push(value);
+            }
         }
     }
     strange.retain(|kind, values| !understood.contains(kind) && values.len() >= SYSTEMATIC_VALUES);
@@ -138,14 +132,15 @@ fn without_misread_values(history: &History) -> Option<(String, History)> {
         "none of the {} values that `{kind}` showed had been written: one is `{}`, where `{}` had been written; does `value` of \
          `[{kind}]` in the protocol file say where the value is?",
         values.len(),
-        quoted(&word(values[0])),
-        quoted(&word(asked)),
+        quoted(&values[0].plain()),
+        quoted(&asked.plain()),
     );
     let mut rest = history.clone();
     rest.ops.retain(|op| !strange.contains_key(&*op.f));
     Some((why, rest))
 }
 
+/// Why nothing that was shown is known to have been sent; `unread` are lines that `pattern` did not fit.
 fn why<'h>(
     pattern: &str,
     sent: &HashSet<Message<'_>>,
@@ -165,24 +160,16 @@ fn why<'h>(
             "none of the {} messages that `{pattern}` of the protocol file found had been sent: one is `{}`, where `{}` had \
              been sent; is its group `value` the message and nothing else, and `key`, where there is one, the topic?",
             unknown.len(),
-            quoted(&word(unknown[0])),
-            quoted(&word(asked)),
+            quoted(&unknown[0].plain()),
+            quoted(&asked.plain()),
         ));
     }
     // A line that has a message in it tells more than what a program says when it starts.
-    let words: Vec<String> = sent.iter().map(|(_, value)| word(value)).collect();
+    let words: Vec<String> = sent.iter().map(|(_, value)| value.plain()).collect();
     let names = |line: &&&str| words.iter().any(|word| holds(line, word));
     let unread: Vec<&str> = unread.collect();
     let sample = unread.iter().rev().find(names).or(unread.last()).filter(|_| unknown.is_empty())?;
     Some(format!("`{pattern}` of the protocol file fits nothing that came, such as `{}`", quoted(sample)))
-}
-
-/// As it was written into the line that was sent.
-fn word(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// Whether `line` has `word` in it, and not as a part of a longer one.

@@ -82,15 +82,11 @@ fn registers(calls: &Calls) -> Vec<Initial> {
 }
 
 fn told(initial: &Initial) -> String {
-    let show = |value: &Value| match value {
-        Value::Text(text) => text.to_string(),
-        other => other.to_string(),
-    };
     match initial {
         Initial::Default => "nil".into(),
-        Initial::Value(value) => show(value),
+        Initial::Value(value) => value.plain(),
         Initial::Registers(registers) => {
-            let each = registers.iter().map(|(name, value)| format!("{name}={}", show(value)));
+            let each = registers.iter().map(|(name, value)| format!("{name}={}", value.plain()));
             each.collect::<Vec<_>>().join(",")
         }
     }

@@ -159,6 +159,14 @@ impl Value {
         Value::Number(Number::Int(int))
     }
 
+    /// As a template writes it into a request: text without quotes.
+    pub fn plain(&self) -> String {
+        match self {
+            Value::Text(text) => text.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// From JSON; `null` is [`Value::Nil`].
     pub fn from_json(json: &Json) -> Self {
         match json {

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::results::{HeldRow, ProofRow, ViolationRow};
 use crate::check::Violation;
-use crate::history::{Claim, Delivery, Entry, History, Op, Outcome, Phase, Value};
+use crate::history::{Claim, Delivery, Entry, History, Op, Outcome, Phase};
 
 /// Longest value, as JSON text, that a proof repeats; longer ones are cut, the history has them whole.
 const VALUE_LIMIT: usize = 512;
@@ -72,10 +72,7 @@ fn answered(op: &Op) -> Json {
 
 /// A log, which is long, by its ends: `97 entries: m1 … m195 m196`.
 fn shown(entries: &[Entry]) -> Json {
-    let name = |entry: &Entry| match &entry.value {
-        Value::Text(text) => text.to_string(),
-        other => other.to_string(),
-    };
+    let name = |entry: &Entry| entry.value.plain();
     let names = match entries {
         [] => return "an empty log".into(),
         [only] => return format!("1 entry: {}", name(only)).into(),
@@ -131,7 +128,8 @@ fn shortened(value: Json) -> Json {
 }
 
 /// What each node held under `key` when the run ended: by its last snapshot of the settle phase or, for systems
-/// without one, by the last read of the key, or question for its log, that it answered there. Empty when the run never came to settle.
+/// without one, by the last read of the key, or question for its log, that it answered there. Empty when the run never came
+/// to settle.
 fn held_now(history: &History, key: &str) -> Vec<HeldRow> {
     let Some(settle_ns) = history.phase_began_ns(Phase::Settle) else { return Vec::new() };
     let snapshots = history.final_snapshots();

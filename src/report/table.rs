@@ -74,14 +74,7 @@ fn head(results: &Results, style: &Style) -> String {
     if let Some(line) = too_slow(load) {
         let _ = writeln!(out, "{}", style.paint(Paint::Doubt, &style.wrap(&line, 2)));
     }
-    if let Some(ms) = results.settle.converged_ms {
-        let line = format!(
-            "The replicas agreed {} after the heal ({} s allowed)",
-            figures::duration(ms as f64),
-            number(results.settle.within_ms as f64 / 1e3)
-        );
-        let _ = writeln!(out, "{}", style.wrap(&line, 2));
-    } else if let Some(line) = never_agreed(results) {
+    if let Some(line) = settled(results) {
         let _ = writeln!(out, "{}", style.wrap(&line, 2));
     }
     if let Some(row) = &results.isolation {
@@ -90,15 +83,19 @@ fn head(results: &Results, style: &Style) -> String {
     out
 }
 
-/// That all of the time to agree went by. A group of which somebody is gone never has everything everywhere, and need not.
-fn never_agreed(results: &Results) -> Option<String> {
+/// When the replicas agreed, or that all of the time for it went by. A group of which somebody is gone never has everything
+/// everywhere, and need not.
+fn settled(results: &Results) -> Option<String> {
+    let within_s = number(results.settle.within_ms as f64 / 1e3);
+    if let Some(ms) = results.settle.converged_ms {
+        let after = figures::duration(ms as f64);
+        return Some(format!("The replicas agreed {after} after the heal ({within_s} s allowed)"));
+    }
     let began = |phase| results.phases.iter().find(|row| row.phase == phase).map(|row| row.began_ms);
     let waited_ms = began(Phase::Done)?.checked_sub(began(Phase::Settle)?)?;
     let of_groups = results.checks.iter().any(|check| check.name == "total-order");
-    (waited_ms >= results.settle.within_ms && !of_groups).then(|| {
-        let within_s = number(results.settle.within_ms as f64 / 1e3);
-        format!("The replicas did not settle within {within_s} s of the heal")
-    })
+    (waited_ms >= results.settle.within_ms && !of_groups)
+        .then(|| format!("The replicas did not settle within {within_s} s of the heal"))
 }
 
 /// Why operations did not end well.

@@ -391,8 +391,8 @@ fn never_ready(workload: &Workload, shared: &Shared, id: &str, why: &str) -> Fai
     let within = humantime::format_duration(workload.cluster.ready_within);
     let protocol = shared.targets.protocol().name();
     let what = format!(
-        "node {id} did not become ready within {within}, by the protocol {protocol}: {why}; if it only starts slowly, give it longer: --set \
-         cluster.ready-within=60s"
+        "node {id} did not become ready within {within}, by the protocol {protocol}: {why}; if it only starts slowly, \
+         give it longer: --set cluster.ready-within=60s"
     );
     Failure { what, node: Some(id.to_owned()), log: shared.cluster.log_tail(id, LOG_LINES), limit: None }
 }

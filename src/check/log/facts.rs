@@ -81,7 +81,7 @@ impl<'h> Topic<'h> {
 
 /// Takes away what was not understood. Why, if anything was.
 fn leave_out_misread(history: &History, topics: &mut BTreeMap<&str, Topic>) -> Option<String> {
-    let (entries, subscriptions) = (misread::entries(history), misread::subscriptions(history));
+    let [entries, subscriptions] = misread::logs(history);
     for topic in topics.values_mut() {
         if entries.is_some() {
             topic.answers.clear();

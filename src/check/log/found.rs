@@ -205,7 +205,7 @@ impl Found {
         let did = |event: u64| if facts.history.op(event).is_some() { "showed" } else { "sent a subscriber" };
         match &self.wrong {
             Wrong::Lost { op, log } => {
-                let value = facts.history.op(*op).map(|op| plain(&op.value)).unwrap_or_default();
+                let value = facts.history.op(*op).map(|op| op.value.plain()).unwrap_or_default();
                 format!(
                     "{node} acknowledged {value} at {}. In the end it is in no node's log, not in {}'s either.",
                     when(*op),
@@ -213,13 +213,13 @@ impl Found {
                 )
             }
             Wrong::Duplicated { value, op } => {
-                format!("{node}'s log, as it showed it at {}, has {} twice.", when(*op), plain(value))
+                format!("{node}'s log, as it showed it at {}, has {} twice.", when(*op), value.plain())
             }
             Wrong::FromNowhere { value, event } => {
                 format!(
                     "{node} {} {} at {}, {}.",
                     did(*event),
-                    plain(value),
+                    value.plain(),
                     when(*event),
                     self.nobody(facts, value)
                 )
@@ -227,22 +227,22 @@ impl Found {
             Wrong::Vanished { value, event, log } => format!(
                 "{node} {} {} at {}, but in the end it is not in the log ({} has the longest): it was never committed, or was lost.",
                 did(*event),
-                plain(value),
+                value.plain(),
                 when(*event),
                 keeper(*log)
             ),
             Wrong::Reordered { pair, op, log } => format!(
                 "At {} {node} showed {} before {}; in the end {}'s log has them the other way round.",
                 when(*op),
-                plain(&pair[0]),
-                plain(&pair[1]),
+                pair[0].plain(),
+                pair[1].plain(),
                 keeper(*log)
             ),
             Wrong::Gap { pair, op, log } => format!(
                 "At {} {node} showed {} and right after it {}; {}'s log has something in between.",
                 when(*op),
-                plain(&pair[0]),
-                plain(&pair[1]),
+                pair[0].plain(),
+                pair[1].plain(),
                 keeper(*log)
             ),
             Wrong::RealTime { pair, .. } => {
@@ -250,21 +250,21 @@ impl Found {
                 let acked_ns = messages.get(&pair[0]).and_then(|message| message.acked_ns());
                 format!(
                     "{} had been acknowledged at {} when {} was first asked for, but it comes after it in {node}'s log.",
-                    plain(&pair[0]),
+                    pair[0].plain(),
                     at(acked_ns.unwrap_or_default()),
-                    plain(&pair[1])
+                    pair[1].plain()
                 )
             }
             Wrong::OneOffset { offset, pair, events } => format!(
                 "Offset {offset} was {} at {} and {} at {}.",
-                plain(&pair[0]),
+                pair[0].plain(),
                 when(events[0]),
-                plain(&pair[1]),
+                pair[1].plain(),
                 when(events[1])
             ),
             Wrong::TwoOffsets { value, offsets, events } => format!(
                 "{} had offset {} at {} and offset {} at {}.",
-                plain(value),
+                value.plain(),
                 offsets[0],
                 when(events[0]),
                 offsets[1],
@@ -272,11 +272,11 @@ impl Found {
             ),
             Wrong::Diverged { node, at, here, there, ops } => {
                 let here =
-                    here.as_ref().map_or_else(|| "ends".to_owned(), |here| format!("has {}", plain(here)));
+                    here.as_ref().map_or_else(|| "ends".to_owned(), |here| format!("has {}", here.plain()));
                 format!(
                     "After the heal {node}'s log {here} at place {at}, where {}'s has {}.",
                     keeper(ops[1]),
-                    plain(there)
+                    there.plain()
                 )
             }
             Wrong::Silent { op } => {
@@ -286,7 +286,7 @@ impl Found {
             }
             Wrong::SentTwice { value, deliveries } => format!(
                 "{node} sent a subscriber {} at {} and again at {}.",
-                plain(value),
+                value.plain(),
                 when(deliveries[0]),
                 when(deliveries[1])
             ),
@@ -303,7 +303,7 @@ impl Found {
                     "{node} sent a subscriber {first} and then {then} (at {}); {}'s log has {} between them.",
                     when(deliveries[1]),
                     keeper(*log),
-                    plain(missing)
+                    missing.plain()
                 )
             }
             Wrong::SentLate { missing, subscribe, delivery, log } => {
@@ -313,7 +313,7 @@ impl Found {
                 format!(
                     "{node} confirmed a subscription at {}. {} was published after that and is in {}'s log, but the subscriber was never sent it{instead}.",
                     when(*subscribe),
-                    plain(missing),
+                    missing.plain(),
                     keeper(*log)
                 )
             }
@@ -321,7 +321,7 @@ impl Found {
     }
 
     fn delivered(&self, facts: &Logs, index: u64) -> String {
-        facts.history.delivery(index).map(|delivery| plain(&delivery.entry.value)).unwrap_or_default()
+        facts.history.delivery(index).map(|delivery| delivery.entry.value.plain()).unwrap_or_default()
     }
 
     fn nobody(&self, facts: &Logs, value: &Value) -> &'static str {
@@ -363,13 +363,5 @@ impl Found {
                 "a subscriber is sent only what comes in live, not what the node catches up on"
             }
         }
-    }
-}
-
-/// A message as its sender wrote it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.to_string(),
-        other => other.to_string(),
     }
 }

@@ -245,10 +245,7 @@ impl<'h> Broadcasts<'h> {
 
     /// `m17`, as its sender wrote it.
     pub fn name(&self, id: MessageId) -> String {
-        match &self.messages[id].ops[0].value {
-            Value::Text(text) => text.to_string(),
-            other => other.to_string(),
-        }
+        self.messages[id].ops[0].value.plain()
     }
 }
 

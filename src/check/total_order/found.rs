@@ -6,7 +6,7 @@ use crate::check::diagram::{Moment, space_time};
 use crate::check::listed::Listed;
 use crate::check::misread;
 use crate::check::tell::at;
-use crate::history::{Delivery, Op, Value};
+use crate::history::{Delivery, Op};
 
 /// A contradiction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,12 +152,12 @@ impl Found {
         let got = self.deliveries(facts).into_iter().map(|delivery| Moment {
             place: delivery.node.to_string(),
             at: delivery.time_ns,
-            label: format!("got {}", plain(&delivery.entry.value)),
+            label: format!("got {}", delivery.entry.value.plain()),
         });
         let sent = self.sendings(facts).into_iter().map(|op| Moment {
             place: op.node.as_deref().unwrap_or("?").to_owned(),
             at: op.invoked_ns,
-            label: format!("sent {}", plain(&op.value)),
+            label: format!("sent {}", op.value.plain()),
         });
         sent.chain(got).collect()
     }
@@ -190,7 +190,7 @@ impl Found {
             Found::Strange { delivery } => {
                 let delivery = facts.history.delivery(delivery);
                 let (node, value, when) = delivery.map_or_else(Default::default, |delivery| {
-                    (delivery.node.to_string(), plain(&delivery.entry.value), at(delivery.time_ns))
+                    (delivery.node.to_string(), delivery.entry.value.plain(), at(delivery.time_ns))
                 });
                 format!("{node} delivered {value} at {when}, which nobody ever sent.")
             }
@@ -214,7 +214,7 @@ impl Found {
                     facts.history.delivery(index).map_or_else(String::new, |delivery| at(delivery.time_ns))
                 };
                 let node = self.nodes(facts).join("");
-                let value = facts.history.delivery(first).map(|delivery| plain(&delivery.entry.value));
+                let value = facts.history.delivery(first).map(|delivery| delivery.entry.value.plain());
                 format!(
                     "{node} delivered {} at {} and again at {}.",
                     value.unwrap_or_default(),
@@ -317,13 +317,5 @@ impl Found {
                 "the clock is not set forward by what is received, so that an answer can get a smaller timestamp than what it answers".to_owned()
             }
         }
-    }
-}
-
-/// A message as its sender wrote it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.to_string(),
-        other => other.to_string(),
     }
 }

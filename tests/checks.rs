@@ -12,6 +12,8 @@ mod chat;
 mod cli;
 #[path = "checks/convert.rs"]
 mod convert;
+#[path = "checks/events.rs"]
+mod events;
 #[path = "checks/foreign.rs"]
 mod foreign;
 #[path = "checks/innocent.rs"]

@@ -5,6 +5,8 @@ use std::path::Path;
 use harness::check::{CheckResult, Verdict, find};
 use harness::history::{History, reader};
 
+use crate::events;
+
 #[path = "build_quorum.rs"]
 pub mod quorum;
 
@@ -41,23 +43,14 @@ impl Build {
     }
 
     pub fn event(mut self, ms: u64, f: &str, node: Option<&str>, value: &str) -> Self {
-        let node = node.map(|node| format!(r#","node":"{node}""#)).unwrap_or_default();
-        let text = format!(r#""process":"nemesis","type":"info","f":"{f}","value":{value}{node}"#);
-        self.events.push((ms, text));
+        self.events.push((ms, events::nemesis(f, node, value)));
         self
     }
 
     /// `kill` with its window, the exit and the new start.
-    pub fn restart(self, node: &str, from: u64, until: u64) -> Self {
-        let edge = |edge| {
-            format!(
-                r#"{{"fault":{from},"edge":"{edge}","target":["{node}"],"label":"kill {node}","took_effect":true}}"#
-            )
-        };
-        self.event(from, "kill", None, &edge("begin"))
-            .event(from, "exit", Some(node), r#"{"pid":1,"signal":9,"expected":true}"#)
-            .event(until, "start", Some(node), r#"{"pid":1}"#)
-            .event(until, "kill", None, &edge("end"))
+    pub fn restart(mut self, node: &str, from: u64, until: u64) -> Self {
+        self.events.extend(events::kill(node, [from, until]));
+        self
     }
 
     fn op(mut self, times: [u64; 2], head: &str, kind: &str, tail: &str) -> Self {

@@ -6,6 +6,8 @@ use std::path::Path;
 use harness::check::{CheckResult, find};
 use harness::history::{History, reader};
 
+use crate::events;
+
 /// A history of nodes A, B and C in few words; times are milliseconds.
 #[derive(Clone, Default)]
 pub struct Chat {
@@ -25,9 +27,7 @@ pub fn chat(contract: &str) -> Chat {
 
 impl Chat {
     pub fn nemesis(mut self, ms: u64, f: &str, node: Option<&str>, value: &str) -> Self {
-        let node = node.map(|node| format!(r#","node":"{node}""#)).unwrap_or_default();
-        let text = format!(r#""process":"nemesis","type":"info","f":"{f}","value":{value}{node}"#);
-        self.events.push((ms, text));
+        self.events.push((ms, events::nemesis(f, node, value)));
         self
     }
 
@@ -77,39 +77,25 @@ impl Chat {
         values.iter().enumerate().fold(self, deliver)
     }
 
-    pub fn killed(self, node: &str, from: u64, until: u64) -> Self {
-        let edge = |edge| {
-            format!(
-                r#"{{"fault":{from},"edge":"{edge}","target":["{node}"],"label":"kill {node}","took_effect":true}}"#
-            )
-        };
-        self.nemesis(from, "kill", None, &edge("begin"))
-            .nemesis(from, "exit", Some(node), r#"{"pid":1,"signal":9,"expected":true}"#)
-            .nemesis(until, "start", Some(node), r#"{"pid":1}"#)
-            .nemesis(until, "kill", None, &edge("end"))
+    pub fn killed(mut self, node: &str, from: u64, until: u64) -> Self {
+        self.events.extend(events::kill(node, [from, until]));
+        self
     }
 
-    pub fn paused(self, node: &str, from: u64, until: u64) -> Self {
-        let edge = |edge| {
-            format!(
-                r#"{{"fault":{from},"edge":"{edge}","target":["{node}"],"label":"pause {node}","took_effect":true}}"#
-            )
-        };
-        self.nemesis(from, "pause", None, &edge("begin")).nemesis(until, "pause", None, &edge("end"))
+    pub fn paused(mut self, node: &str, from: u64, until: u64) -> Self {
+        let (target, label) = (format!(r#"["{node}"]"#), format!("pause {node}"));
+        self.events.extend(events::fault("pause", [from, until], &target, &label, ""));
+        self
     }
 
     /// A fault on all links of `node`.
-    pub fn links(self, f: &str, node: &str, from: u64, until: u64) -> Self {
+    pub fn links(mut self, f: &str, node: &str, from: u64, until: u64) -> Self {
         let others = ["A", "B", "C"].into_iter().filter(|other| *other != node);
         let links: Vec<String> =
             others.flat_map(|other| [format!("\"{node}→{other}\""), format!("\"{other}→{node}\"")]).collect();
-        let edge = |edge| {
-            format!(
-                r#"{{"fault":{from},"edge":"{edge}","target":[],"label":"{f} {node}","took_effect":true,"evidence":{{"links":[{}]}}}}"#,
-                links.join(",")
-            )
-        };
-        self.nemesis(from, f, None, &edge("begin")).nemesis(until, f, None, &edge("end"))
+        let links = format!(r#","evidence":{{"links":[{}]}}"#, links.join(","));
+        self.events.extend(events::fault(f, [from, until], "[]", &format!("{f} {node}"), &links));
+        self
     }
 
     pub fn text(&self) -> String {

@@ -7,6 +7,8 @@ use harness::check::{CheckResult, Verdict, find};
 use harness::history::{History, reader};
 use proptest::prelude::*;
 
+use crate::events;
+
 /// A history of nodes A, B and C with one topic, in few words; times are milliseconds.
 #[derive(Clone, Default)]
 struct Topic {
@@ -25,9 +27,7 @@ fn topic() -> Topic {
 
 impl Topic {
     fn nemesis(mut self, ms: u64, f: &str, node: Option<&str>, value: &str) -> Self {
-        let node = node.map(|node| format!(r#","node":"{node}""#)).unwrap_or_default();
-        let text = format!(r#""process":"nemesis","type":"info","f":"{f}","value":{value}{node}"#);
-        self.events.push((ms, text));
+        self.events.push((ms, events::nemesis(f, node, value)));
         self
     }
 

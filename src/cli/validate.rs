@@ -33,7 +33,8 @@ pub fn main(args: ValidateArgs) -> ExitCode {
     let overrides = args.overrides.overrides();
     let mut exit = EXIT_VALID;
     for file in &args.files {
-        if document::read(file).is_ok_and(|(_, table)| parse::is_rubric(&table)) {
+        let table = document::read(file).map(|(_, table)| table).ok();
+        if table.as_ref().is_some_and(parse::is_rubric) {
             match parse::read(file) {
                 Ok(rubric) => {
                     // As below.
@@ -46,7 +47,7 @@ pub fn main(args: ValidateArgs) -> ExitCode {
             }
             continue;
         }
-        if document::read(file).is_ok_and(|(_, table)| Protocol::is_meant(|key| table.get(key).is_some())) {
+        if table.is_some_and(|table| Protocol::is_meant(|key| table.get(key).is_some())) {
             match Protocol::load(&file.display().to_string(), Path::new("")) {
                 Ok(protocol) => {
                     let _ = writeln!(std::io::stdout(), "ok {}: {}", file.display(), protocol.summary());

@@ -24,7 +24,8 @@ const RULINGS: [(&str, Ruling); 5] = [
 ];
 const KINDS: [(&str, ValueKind); 3] =
     [("number", ValueKind::Number), ("text", ValueKind::Text), ("json", ValueKind::Json)];
-const TRANSPORTS: [(&str, Transport); 3] =
+/// How a protocol file names them.
+pub(super) const TRANSPORTS: [(&str, Transport); 3] =
     [("http", Transport::Http), ("line", Transport::Line), ("stdio", Transport::Stdio)];
 
 /// Headers the client writes itself.

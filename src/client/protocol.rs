@@ -146,11 +146,8 @@ impl Protocol {
 
     /// In a line: what carries it and what it teaches.
     pub fn summary(&self) -> String {
-        let transport = match self.transport {
-            Transport::Http => "http",
-            Transport::Line => "line",
-            Transport::Stdio => "stdio",
-        };
+        let transport = decode::TRANSPORTS.iter().find(|(_, transport)| *transport == self.transport);
+        let transport = transport.map_or("", |(name, _)| name);
         let operations: Vec<&str> = self.operations.iter().map(|operation| operation.name).collect();
         format!("protocol {} over {transport}: {}", self.name, operations.join(", "))
     }
